@@ -1,0 +1,155 @@
+"""What a pipeline asks of an engine and of a runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from streamprn.records import Roi
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streamprn.engines.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class CropRule:
+    """How a face becomes the network's square input.
+
+    A crop is a similarity: with `k = span / roi.side`, a frame point p goes to the crop pixel
+    `k * R(-roll) @ (p - centre) + (size - 1) / 2` (pixel centres at integers). `span` is `size`
+    where the ROI's edges are the outer edges of the border pixels (MediaPipe), `size - 1` where
+    they are the centres of the border pixels (PRNet's "corners to 0 and 255").
+
+    Attributes:
+        size: S, pixels of the square crop.
+        span: see above.
+        box_scale: ROI side over the mean of width and height of the box it is made from.
+        box_shift_y: ROI centre below the box centre, as a part of that mean.
+        track_scale: the same for a box around the engine's own vertices (no shift).
+        square: "mean" or "max" of the box's width and height.
+        rotate: whether the ROI follows the roll of the eyes.
+    """
+
+    size: int
+    span: float
+    box_scale: float
+    box_shift_y: float = 0.0
+    track_scale: float = 1.5
+    square: str = "mean"
+    rotate: bool = True
+
+    def roi_from_box(self, box_xyxy: NDArray[np.float32], roll: float = 0.0) -> Roi:
+        """The ROI of a detector's box `(4,)`, roll in radians as in `Roi`."""
+        return self._roi(box_xyxy, self.box_scale, self.box_shift_y, roll)
+
+    def roi_from_vertices_box(self, box_xyxy: NDArray[np.float32], roll: float = 0.0) -> Roi:
+        """The ROI of the next frame from the bounding box `(4,)` of this frame's vertices."""
+        return self._roi(box_xyxy, self.track_scale, 0.0, roll)
+
+    def _roi(self, box_xyxy: NDArray[np.float32], scale: float, shift: float, roll: float) -> Roi:
+        x0, y0, x1, y1 = (float(value) for value in box_xyxy)
+        width, height = x1 - x0, y1 - y0
+        length = max(width, height) if self.square == "max" else 0.5 * (width + height)
+        return Roi(
+            cx=0.5 * (x0 + x1),
+            cy=0.5 * (y0 + y1) + shift * length,
+            side=scale * length,
+            roll=roll if self.rotate else 0.0,
+        )
+
+    def frame_from_crop(self, roi: Roi) -> NDArray[np.float32]:
+        """`(2, 3)` float32: crop pixel `(column, row, 1)` to frame pixel `(x, y)`."""
+        k = roi.side / self.span
+        cos, sin = k * np.cos(roi.roll), k * np.sin(roi.roll)
+        half = 0.5 * (self.size - 1)
+        return np.array(
+            [
+                [cos, -sin, roi.cx - half * cos + half * sin],
+                [sin, cos, roi.cy - half * sin - half * cos],
+            ],
+            np.float32,
+        )
+
+    def crop_from_frame(self, roi: Roi) -> NDArray[np.float32]:
+        """`(2, 3)` float32: the inverse of `frame_from_crop`."""
+        inverse = np.linalg.inv(np.vstack([self.frame_from_crop(roi), [0.0, 0.0, 1.0]]))
+        return inverse[:2].astype(np.float32)
+
+    def depth_scale(self, roi: Roi) -> float:
+        """Frame pixels per crop pixel; also what multiplies z."""
+        return roi.side / self.span
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What an engine says of B crops.
+
+    Attributes:
+        maps: `(B, 256, 256, 3)` float32 position maps in **crop pixels**: x right, y down with
+            pixel centres at integers, z towards the camera in the same unit (any offset). Texels
+            outside the topology's mask are 0. May be a view of a buffer that the engine reuses:
+            it is valid until the next call of `infer` in the same thread.
+        scores: `(B,)` float32 face probability, NaN where the network gives none.
+    """
+
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A network with its topology and crop rule, ready to run."""
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+
+    @property
+    def topology(self) -> Topology:
+        """The meaning of its maps."""
+
+    @property
+    def crop(self) -> CropRule:
+        """How to cut its input."""
+
+    @property
+    def backend(self) -> str:
+        """The runtime in use, with its version and precision, in words."""
+
+    @property
+    def max_batch(self) -> int:
+        """The most crops that `infer` takes in one call."""
+
+    def infer(self, crops: NDArray[np.float32]) -> Inference:
+        """Crops `(B, S, S, 3)` float32 RGB in 0..1 to position maps.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+
+    def warm_up(self) -> None:
+        """Run once on zeros for every batch size, so that the first face is not late."""
+
+    def close(self) -> None:
+        """Free what the runtime holds; the engine cannot be used after."""
+
+
+class Runtime(Protocol):
+    """A compiled network: arrays in, arrays out. One object serves one thread at a time."""
+
+    @property
+    def description(self) -> str:
+        """Name, version, device and precision, in words."""
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The network's outputs by name for an input `(B, S, S, 3)` float32.
+
+        The arrays may be views that the next call overwrites.
+        """
+
+    def close(self) -> None:
+        """Free what it holds."""
