@@ -1,0 +1,276 @@
+"""Reading what a publisher sends, as typed records.
+
+with Subscriber("tcp://127.0.0.1:5870", "cam1/face") as messages:
+    for message in messages:
+        print(message.seq, [face.pose.yaw for face in message.faces])
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import zmq
+
+from streamprn.errors import InputError, WireError
+from streamprn.records import Kind
+from streamprn.wire import Message, decode, parse_topic, peek
+
+if TYPE_CHECKING:
+    import zmq.asyncio
+
+__all__ = ["SubscribeCounters", "Subscriber"]
+
+_MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+_MAX_TOPICS = 4096
+#: Messages taken from the socket in one go; a bound, so that a flood cannot hold the reader.
+_DRAIN = 256
+_KNOWN_KINDS = frozenset(kind.value for kind in Kind)
+
+
+@dataclass(slots=True)
+class SubscribeCounters:
+    """What a subscriber saw.
+
+    Attributes:
+        received: messages taken from the socket.
+        gaps: messages that never came, by `seq`; dropped on the way or before.
+        stale: messages skipped because a newer one of the same stream and kind was there.
+        errors: messages that did not follow the wire format.
+        ignored: messages of kinds that this version does not know.
+        last_error: the latest reason for `errors`.
+    """
+
+    received: int = 0
+    gaps: int = 0
+    stale: int = 0
+    errors: int = 0
+    ignored: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    parts: list[zmq.Frame]
+    received_ns: int
+    received_wall_ns: int
+
+
+class Subscriber:
+    """An iterator of messages, synchronous or asynchronous; for one thread.
+
+    Args:
+        endpoint: address of the publisher; it may start later.
+        topics: prefixes of `<stream>/<kind>`; the empty one is everything.
+        newest: skip to the newest message of each stream and kind where several wait.
+        timeout_s: iteration ends when nothing came for so long; None waits for ever.
+        receive_hwm: messages that wait in this process before the publisher's queue fills.
+        server_key: the publisher's public CURVE key (Z85), where it encrypts.
+        context: to share with a publisher on `inproc://`.
+
+    Attributes:
+        counters: see `SubscribeCounters`.
+
+    Raises:
+        InputError: the endpoint or the key is malformed.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        topics: str | Iterable[str] = ("",),
+        *,
+        newest: bool = True,
+        timeout_s: float | None = None,
+        receive_hwm: int = 32,
+        server_key: str | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.counters = SubscribeCounters()
+        self._newest = newest
+        self._timeout_s = timeout_s
+        self._own_context = context is None
+        self._context = context or zmq.Context()
+        self._pending: OrderedDict[bytes, _Raw] = OrderedDict()
+        self._seqs: OrderedDict[bytes, int] = OrderedDict()
+        self._async: zmq.asyncio.Socket | None = None
+        prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
+        try:
+            self._socket = _connect(self._context, endpoint, prefixes, receive_hwm, server_key)
+        except BaseException:
+            if self._own_context:
+                self._context.term()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        while not self._socket.closed:
+            message = self.receive(self._timeout_s)
+            if message is None:
+                return
+            yield message
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        while not self._socket.closed:
+            message = await self.receive_async(self._timeout_s)
+            if message is None:
+                return
+            yield message
+
+    @property
+    def gaps(self) -> int:
+        """Messages that never came, by `seq`."""
+        return self.counters.gaps
+
+    @property
+    def dropped_stale(self) -> int:
+        """Messages skipped for a newer one."""
+        return self.counters.stale
+
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message, or None when none came in time; None as the time waits for ever."""
+        deadline = _deadline(timeout_s)
+        while True:
+            message = self._next()
+            if message is not None:
+                return message
+            if not self._socket.poll(_left_ms(deadline)) and _left_ms(deadline) == 0:
+                return None
+
+    async def receive_async(self, timeout_s: float | None = None) -> Message | None:
+        """`receive` for an event loop."""
+        import zmq.asyncio
+
+        if self._async is None:
+            self._async = zmq.asyncio.Socket(self._socket)
+        deadline = _deadline(timeout_s)
+        while True:
+            message = self._next()
+            if message is not None:
+                return message
+            if not await self._async.poll(_left_ms(deadline)) and _left_ms(deadline) == 0:
+                return None
+
+    def close(self) -> None:
+        """Leave; iteration ends."""
+        if self._socket.closed:
+            return
+        if self._async is not None:
+            self._async.close(linger=0)
+        self._socket.close(linger=0)
+        if self._own_context:
+            self._context.term()
+
+    def _next(self) -> Message | None:
+        """The next good message that is here already."""
+        while True:
+            self._drain()
+            if not self._pending:
+                return None
+            _, raw = self._pending.popitem(last=False)
+            try:
+                return decode(
+                    [frame.buffer for frame in raw.parts], raw.received_ns, raw.received_wall_ns
+                )
+            except WireError as error:
+                self._reject(error)
+
+    def _drain(self) -> None:
+        """Take what waits in the socket: all of it to find the newest, else one message."""
+        limit = _DRAIN if self._newest else 1 - len(self._pending)
+        for _ in range(limit):
+            try:
+                parts = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return
+            self._take(parts)
+
+    def _take(self, parts: list[zmq.Frame]) -> None:
+        self.counters.received += 1
+        name = parts[0].bytes
+        try:
+            if len(parts) < 2:
+                raise WireError("a message of one part")
+            _, kind = parse_topic(name)
+            if kind not in _KNOWN_KINDS:
+                self.counters.ignored += 1
+                return
+            self._note(name, peek(parts[1].buffer))
+        except WireError as error:
+            self._reject(error)
+            return
+        if name in self._pending:
+            self.counters.stale += 1
+        self._pending[name] = _Raw(parts, time.monotonic_ns(), time.time_ns())
+
+    def _note(self, name: bytes, seq: int) -> None:
+        """Count what is missing before `seq`. A step back is a publisher that started again."""
+        last = self._seqs.pop(name, None)
+        if last is not None and seq > last:
+            self.counters.gaps += seq - last - 1
+        self._seqs[name] = seq
+        if len(self._seqs) > _MAX_TOPICS:
+            self._seqs.popitem(last=False)
+
+    def _reject(self, error: WireError) -> None:
+        self.counters.errors += 1
+        self.counters.last_error = str(error)
+
+
+def _connect(
+    context: zmq.Context[zmq.Socket[bytes]],
+    endpoint: str,
+    topics: tuple[str, ...],
+    receive_hwm: int,
+    server_key: str | None,
+) -> zmq.Socket[bytes]:
+    sub = context.socket(zmq.SUB)
+    try:
+        sub.setsockopt(zmq.RCVHWM, receive_hwm)
+        sub.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
+        sub.setsockopt(zmq.LINGER, 0)
+        sub.setsockopt(zmq.RECONNECT_IVL, 100)
+        sub.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        sub.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        sub.setsockopt(zmq.IPV6, int("[" in endpoint))
+        if server_key is not None:
+            _encrypt(sub, server_key)
+        for topic in topics:
+            sub.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        sub.connect(endpoint)
+    except zmq.ZMQError as error:
+        sub.close(linger=0)
+        raise InputError(
+            f"cannot connect to {endpoint!r}: {error}", hint="write it like tcp://127.0.0.1:5870"
+        ) from error
+    return sub
+
+
+def _encrypt(sub: zmq.Socket[bytes], server_key: str) -> None:
+    public, secret = zmq.curve_keypair()
+    sub.curve_publickey, sub.curve_secretkey = public, secret
+    try:
+        sub.curve_serverkey = server_key.encode("ascii")
+    except (ValueError, zmq.ZMQError) as error:
+        raise InputError(
+            "the server's CURVE key is not 40 characters of Z85", hint="copy its public key"
+        ) from error
+
+
+def _deadline(timeout_s: float | None) -> int | None:
+    return None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
+
+
+def _left_ms(deadline: int | None) -> int | None:
+    if deadline is None:
+        return None
+    return max(0, -(-(deadline - time.monotonic_ns()) // 1_000_000))

@@ -1,0 +1,56 @@
+"""Topics `<stream>/<kind>` and what a subscription asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from streamprn.errors import InputError, WireError
+from streamprn.records import Kind
+
+_STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TOPIC = re.compile(rb"([A-Za-z0-9_.-]{1,64})/([a-z]{1,32})")
+
+#: No topic is longer, so no longer subscription can match one.
+MAX_TOPIC_BYTES = 64 + 1 + 32
+
+
+def check_stream(name: str) -> str:
+    """Return a stream's name if it may stand in a topic.
+
+    Raises:
+        InputError: it is empty, longer than 64 characters, or has other characters than letters,
+            digits, `_`, `.` and `-`.
+    """
+    if not _STREAM.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a stream",
+            hint="use 1 to 64 of the characters A-Z a-z 0-9 _ . -",
+        )
+    return name
+
+
+def topic(stream: str, kind: Kind) -> bytes:
+    """The topic of one kind of one stream."""
+    return f"{stream}/{kind.value}".encode("ascii")
+
+
+def parse_topic(data: bytes) -> tuple[str, str]:
+    """The stream and the kind of a topic; the kind may be one that this version does not know.
+
+    Raises:
+        WireError: it is not `<stream>/<kind>`.
+    """
+    match = _TOPIC.fullmatch(data)
+    if match is None:
+        raise WireError(f"topic {data[:80]!r} is not <stream>/<kind>")
+    return match[1].decode("ascii"), match[2].decode("ascii")
+
+
+def kinds_wanted(stream: str, subscriptions: Iterable[bytes]) -> frozenset[Kind]:
+    """The kinds of a stream that some subscription matches.
+
+    A subscription is a prefix of the topic, byte for byte; the empty one matches everything.
+    """
+    prefixes = tuple(subscriptions)
+    return frozenset(kind for kind in Kind if topic(stream, kind).startswith(prefixes))
