@@ -1,0 +1,153 @@
+"""Opening a source with FFmpeg, and saying in one line why it cannot be opened."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import av
+from av.stream import Disposition
+
+from streamprn.errors import SourceError, SourceRefusedError
+from streamprn.source.spec import SourceKind, SourceSpec
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+__all__ = ["describe_error", "open_video"]
+
+_MICROSECONDS = 1_000_000
+
+
+def open_video(spec: SourceSpec, uri: str | None = None) -> tuple[InputContainer, VideoStream]:
+    """Open a source and pick its video stream, ready to decode.
+
+    Args:
+        spec: the source.
+        uri: another address to open in place of `spec.uri` (a picture of a folder).
+
+    Raises:
+        SourceRefusedError: the server refuses credentials or path.
+        SourceError: anything else, with its cause.
+    """
+    address, form, options = _target(spec, uri or spec.uri)
+    try:
+        container = av.open(address, format=form, options=options, timeout=_timeouts(spec))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        # Not chained: the original's text and `filename` hold the address with its credentials.
+        raise describe_error(error, spec, uri) from None
+    try:
+        return container, _pick_stream(container, spec, uri)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _target(spec: SourceSpec, uri: str) -> tuple[str, str | None, dict[str, str]]:
+    """Return the address, format and options for `av.open`."""
+    if spec.kind is SourceKind.RTSP:
+        # Hardly any probing: the SDP names codec and parameters. First frame 5 times sooner.
+        options = {
+            "rtsp_transport": spec.rtsp_transport,
+            "analyzeduration": "0",
+            "probesize": "32",
+            "timeout": str(int(spec.stall_timeout_s * _MICROSECONDS)),
+        }
+        return uri, None, options | dict(spec.options)
+    if spec.kind is SourceKind.HTTP:
+        return uri, None, {"fflags": "nobuffer"} | dict(spec.options)
+    if spec.kind is SourceKind.LAVFI:
+        return uri, "lavfi", dict(spec.options)
+    if spec.kind is SourceKind.WEBCAM:
+        return *_webcam(uri), dict(spec.options)
+    # `file:` keeps a colon in a path from being read as a protocol, and `pattern_type` a `%d`.
+    return f"file:{uri}", None, {"pattern_type": "none"} | dict(spec.options)
+
+
+def _webcam(uri: str) -> tuple[str, str]:
+    """Return device address and input format of a webcam on this platform."""
+    if sys.platform == "darwin":
+        return f"{uri}:none", "avfoundation"
+    if sys.platform == "win32":
+        return _dshow_name(uri), "dshow"
+    return (f"/dev/video{int(uri)}" if uri.isdigit() else uri), "v4l2"
+
+
+def _dshow_name(uri: str) -> str:
+    """DirectShow knows cameras by name only: look the number up."""
+    from av.device import enumerate_input_devices
+
+    if not uri.isdigit():
+        return f"video={uri}"
+    cameras = [one for one in enumerate_input_devices("dshow") if "video" in one.media_types]
+    if int(uri) >= len(cameras):
+        raise SourceError(f"there are {len(cameras)} webcams", uri=uri, hint="count from 0")
+    return f"video={cameras[int(uri)].name}"
+
+
+def _timeouts(spec: SourceSpec) -> tuple[float | None, float | None]:
+    if spec.kind in (SourceKind.RTSP, SourceKind.WEBCAM):
+        return spec.open_timeout_s, None
+    if spec.kind is SourceKind.HTTP:
+        return spec.open_timeout_s, spec.stall_timeout_s
+    return None, None
+
+
+def _pick_stream(container: InputContainer, spec: SourceSpec, uri: str | None) -> VideoStream:
+    shown = uri or spec.safe_uri
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not streams:
+        raise SourceError("holds no video", uri=shown, hint="it may be an audio file")
+    best = container.streams.best("video")
+    stream: VideoStream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise SourceError("FFmpeg has no decoder for its video", uri=shown)
+    # Slice threads hold no frames back; frame threads hold one each.
+    stream.codec_context.thread_type = "SLICE"
+    stream.codec_context.thread_count = spec.threads
+    return stream
+
+
+_REFUSED: dict[type[Exception], tuple[str, str]] = {
+    av.HTTPUnauthorizedError: (
+        "the server refuses the credentials (401)",
+        "check user and password",
+    ),
+    av.HTTPForbiddenError: ("the server forbids access (403)", "check user and rights"),
+    av.HTTPNotFoundError: ("the server knows no such path (404)", "check the path of the address"),
+    av.HTTPBadRequestError: ("the server calls the request bad (400)", "check the address"),
+    av.HTTPOtherClientError: ("the server refuses the request (4xx)", "check the address"),
+}
+_FAILED: dict[type[Exception], tuple[str, str]] = {
+    av.HTTPServerError: ("the server reports an error of its own (5xx)", ""),
+    av.ConnectionRefusedError: ("connection refused", "is the server running on this port?"),
+    av.TimeoutError: ("no answer in time", "check address and network"),
+    av.ExitError: ("no answer in time", "check address and network"),
+    av.FileNotFoundError: ("no such file or device", "check the path"),
+    av.IsADirectoryError: ("is a folder, not a file", ""),
+    av.PermissionError: ("no permission to read it", "check the access rights"),
+    av.InvalidDataError: ("holds no readable video", "it may be damaged or of another type"),
+    av.ProtocolNotFoundError: ("this FFmpeg lacks the protocol", ""),
+}
+
+
+def describe_error(error: Exception, spec: SourceSpec, uri: str | None = None) -> SourceError:
+    """Turn an error of FFmpeg into a `SourceError` without credentials."""
+    shown = uri or spec.safe_uri
+    if isinstance(error, SourceError):
+        return error
+    for kind, (what, hint) in _REFUSED.items():
+        if isinstance(error, kind):
+            return SourceRefusedError(what, uri=shown, hint=hint)
+    for kind, (what, hint) in _FAILED.items():
+        if isinstance(error, kind):
+            if spec.live and kind is av.InvalidDataError:
+                return SourceError("the server sends no readable video", uri=shown)
+            return SourceError(what, uri=shown, hint=hint)
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return SourceError(f"cannot be opened: {reason}", uri=shown)

@@ -1,0 +1,138 @@
+"""Clocks of a source: its time line over loops, pacing, frame rate limit and retry delays."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+    from fractions import Fraction
+
+__all__ = ["Backoff", "Pacer", "RateLimit", "Timeline"]
+
+_NS = 1_000_000_000
+_DEFAULT_RATE = 25.0
+
+
+class Timeline:
+    """Presentation times in ns that keep growing over loops and gaps in the time stamps.
+
+    Args:
+        frame_ns: the usual time between two frames, for frames without a time stamp.
+    """
+
+    def __init__(self, frame_ns: int = round(_NS / _DEFAULT_RATE)) -> None:
+        self.frame_ns = frame_ns
+        self._offset_ns = 0
+        self._start_ns = 0
+        self._last_ns: int | None = None
+
+    def start_pass(self, start_ns: int) -> None:
+        """Begin (again) at the source's own time `start_ns`: it follows the last frame."""
+        self._start_ns = start_ns
+        self._offset_ns = 0 if self._last_ns is None else self.peek() - start_ns
+
+    def at(self, value: int | None, time_base: Fraction | None) -> int | None:
+        """Place a time stamp of the source on the time line, without recording it."""
+        if value is None or time_base is None:
+            return None
+        return self._offset_ns + value * time_base.numerator * _NS // time_base.denominator
+
+    def peek(self) -> int:
+        """Return the time of the next frame if it came right after the last one."""
+        if self._last_ns is None:
+            return self._offset_ns + self._start_ns
+        return self._last_ns + self.frame_ns
+
+    def advance(self, pts_ns: int | None) -> int:
+        """Record the next frame and return its time, later than that of every frame before."""
+        if pts_ns is None:
+            pts_ns = self.peek()
+        elif self._last_ns is not None:
+            pts_ns = max(pts_ns, self._last_ns + 1)
+        self._last_ns = pts_ns
+        return pts_ns
+
+
+class Pacer:
+    """Plays a time line at its own speed: due times are fixed by the first one, never shifted.
+
+    Args:
+        stop: ends every wait.
+        rebase_after_s: when later than this, start again from now (a live source after a
+            stall); None keeps the schedule for good.
+    """
+
+    def __init__(self, stop: threading.Event, rebase_after_s: float | None = None) -> None:
+        self._stop = stop
+        self._origin_ns: int | None = None
+        self._rebase_ns = None if rebase_after_s is None else round(rebase_after_s * _NS)
+
+    def due_ns(self, at_ns: int) -> int:
+        """Return when (monotonic ns) the moment `at_ns` of the time line is due."""
+        now = time.monotonic_ns()
+        if self._origin_ns is None:
+            self._origin_ns = now - at_ns
+        due = self._origin_ns + at_ns
+        if self._rebase_ns is not None and abs(now - due) > self._rebase_ns:
+            self._origin_ns = now - at_ns
+            return now
+        return due
+
+    def wait(self, due_ns: int) -> bool:
+        """Sleep until `due_ns`; False when told to stop."""
+        left = due_ns - time.monotonic_ns()
+        if left > 0:
+            return not self._stop.wait(left / _NS)
+        return not self._stop.is_set()
+
+
+class RateLimit:
+    """Lets frames through at `max_fps` at most, evenly spread over their time line."""
+
+    def __init__(self, max_fps: float | None) -> None:
+        self._interval_ns = 0 if max_fps is None else round(_NS / max_fps)
+        self._next_ns: int | None = None
+
+    def admit(self, at_ns: int) -> bool:
+        """Whether the frame at `at_ns` of its time line passes."""
+        if self._interval_ns == 0:
+            return True
+        slack = self._interval_ns // 20
+        due = self._next_ns
+        if due is None or abs(at_ns - due) > 2 * self._interval_ns:
+            due = at_ns
+        if at_ns < due - slack:
+            return False
+        self._next_ns = due + self._interval_ns
+        return True
+
+
+class Backoff:
+    """Delays between connections: doubling from `initial_s` to `max_s`, with jitter.
+
+    The jitter (a factor of 0.75 to 1.25, within the bounds) keeps many streams of one restarted
+    server from knocking all at once.
+    """
+
+    def __init__(self, initial_s: float, max_s: float, refused_s: float) -> None:
+        self._initial_s = initial_s
+        self._max_s = max_s
+        self._refused_s = refused_s
+        self._failures = 0
+
+    def reset(self) -> None:
+        """The connection worked: begin again with the shortest delay."""
+        self._failures = 0
+
+    def next_s(self, *, refused: bool = False) -> float:
+        """Return the seconds to wait before the next connection."""
+        jitter = random.uniform(0.75, 1.25)
+        if refused:
+            return self._refused_s * jitter
+        # The exponent is bounded: 2.0**1024 overflows after days of failures.
+        delay = self._initial_s * 2.0 ** min(self._failures, 30)
+        self._failures += 1
+        return min(max(delay * jitter, self._initial_s), self._max_s)

@@ -1,0 +1,1 @@
+"""Real parts that tests share: clips with known motion, servers on loopback."""
