@@ -1,0 +1,71 @@
+"""From a network's outputs to position maps in crop pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from streamprn.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from streamprn.engines.bundle import Bundle
+    from streamprn.engines.topology import Topology
+    from streamprn.kernels.uv import Operator
+
+    Outputs = Mapping[str, NDArray[np.float32]]
+
+
+class Decoder(Protocol):
+    """Turns what a network says of B crops into maps and scores."""
+
+    def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fill `maps` `(B, 256, 256, 3)` as `protocol.Inference` says; return `(B,)` scores."""
+
+
+class SubdivisionDecoder:
+    """P points of a coarse mesh, and an operator that interpolates them over the UV plane.
+
+    The network gives `points` `(B, P, 3)` in crop pixels with the crop's corner, not the centre of
+    its first pixel, at 0, and z growing away from the camera; and `logit` `(B,)` of the face
+    probability.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Decoder.decode`."""
+        from streamprn.kernels import uv
+
+        points = outputs["points"] * np.array([1, 1, -1], np.float32)
+        points[:, :, :2] -= np.float32(0.5)
+        uv.subdivide(points, self._operator, out=maps)
+        logits = np.clip(outputs["logit"].reshape(-1), -60, 60)
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+class PositionMapDecoder:
+    """A network that gives the position map itself, in units of `scale` crop pixels."""
+
+    def __init__(self, topology: Topology, scale: float) -> None:
+        self._factor = np.float32(scale) * topology.mask[None, :, :, None].astype(np.float32)
+
+    def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Decoder.decode`."""
+        (found,) = outputs.values()
+        np.multiply(found, self._factor, out=maps)
+        return np.full(maps.shape[0], np.nan, np.float32)
+
+
+def open_decoder(bundle: Bundle, topology: Topology) -> Decoder:
+    """The decoder that the bundle's manifest names."""
+    if bundle.decoder == "subdivision":
+        return SubdivisionDecoder(bundle.operator(topology))
+    if bundle.decoder == "position-map":
+        return PositionMapDecoder(topology, bundle.output_scale)
+    raise EngineError(f"engine {bundle.name}: there is no decoder {bundle.decoder!r}")

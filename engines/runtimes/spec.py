@@ -1,0 +1,50 @@
+"""What a runtime is told about the network that it shall compile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streamprn.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network of an engine bundle or a detector, and how to run it.
+
+    Attributes:
+        name: of the bundle or detector; also names cached files.
+        networks: ONNX file by precision ("fp32", "fp16"). One input `(B, S, S, 3)` float32, B free.
+        size: S, pixels.
+        max_batch: the largest B of one call.
+        threads: CPU threads of one inference.
+        precision: the one asked for, or None for the runtime's choice.
+        batched: whether a CPU gains from batches, or runs crops one by one just as fast.
+    """
+
+    name: str
+    networks: Mapping[str, Path]
+    size: int
+    max_batch: int = 1
+    threads: int = 1
+    precision: str | None = None
+    batched: bool = True
+
+    def file(self, preferred: str) -> tuple[str, Path]:
+        """Precision and ONNX file: of `precision`, else `preferred`, else the first there is.
+
+        Raises:
+            EngineError: the precision asked for is not in the bundle.
+        """
+        if self.precision is not None and self.precision not in self.networks:
+            raise EngineError(
+                f"engine {self.name} has no {self.precision} network",
+                hint=f"choose one of: {', '.join(self.networks)}",
+            )
+        wanted = self.precision or preferred
+        chosen = wanted if wanted in self.networks else next(iter(self.networks))
+        return chosen, self.networks[chosen]
