@@ -1,0 +1,374 @@
+"""Every setting with its default, bounds and unit: the one place where they are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from streamprn.config import convert
+from streamprn.config.rules import about, required, setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOT_EMPTY = r"(?s)\s*\S.*"
+NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
+
+
+class _Checked:
+    """Checks every field against its rule when an instance is made, however it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        convert.check_instance(self)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig(_Checked):
+    """One video source, published as one stream."""
+
+    uri: str = required(
+        "What to read: a video file, picture or folder of pictures; rtsp://, http:// or https://; "
+        "a webcam's number or /dev/videoN; lavfi:GRAPH or testsrc2 for a test picture",
+        number_as_text=True,
+        pattern=NOT_EMPTY,
+    )
+    name: str | None = setting(
+        None,
+        "Stream name, the first part of every topic; null makes one from the uri",
+        pattern=NAME_PATTERN,
+        pattern_doc="1 to 64 of the characters A-Z a-z 0-9 _ . -",
+    )
+    loop: bool = setting(False, "Start again at the end (files and folders)")
+    realtime: bool = setting(True, "Play a file at its own pace; false reads as fast as possible")
+    drop_late: bool = setting(
+        False,
+        "Let a file drop frames when the pipeline is late, as live sources always do",
+    )
+    max_fps: float | None = setting(
+        None, "Most frames a second taken from the source; null for all", unit="frames/s",
+        minimum=0.01, maximum=1000,
+    )  # fmt: skip
+    rotate: int | None = setting(
+        None,
+        "Turn the picture clockwise, in degrees; null follows the file's metadata",
+        unit="degrees",
+        choices=(0, 90, 180, 270),
+    )
+    crop: tuple[int, int, int, int] | None = setting(
+        None,
+        "Use only this part of the picture: [x, y, width, height]; null for all of it",
+        unit="px",
+        minimum=0,
+        maximum=65536,
+    )
+    boxes: tuple[tuple[float, float, float, float], ...] = setting(
+        (),
+        "Faces at known places, instead of detection: a list of [x0, y0, x1, y1]",
+        unit="px",
+        minimum=-65536,
+        maximum=65536,
+    )
+    rtsp_transport: Literal["tcp", "udp"] = setting(
+        "tcp", "Transport of RTSP media", choices=("tcp", "udp")
+    )
+    open_timeout_s: float = setting(
+        5.0, "Give up one attempt to open after this time", unit="s", minimum=0.1, maximum=3600
+    )
+    stall_timeout_s: float = setting(
+        3.0,
+        "Reconnect a live source that sends no frame for this time",
+        unit="s",
+        minimum=0.1,
+        maximum=3600,
+    )
+    backoff_initial_s: float = setting(
+        0.25,
+        "Wait before the first reconnection; doubles with each one",
+        unit="s",
+        minimum=0.01,
+        maximum=3600,
+    )
+    backoff_max_s: float = setting(
+        8.0, "Longest wait between reconnections", unit="s", minimum=0.01, maximum=3600
+    )
+    backoff_refused_s: float = setting(
+        30.0,
+        "Wait before trying a wrong password or path again",
+        unit="s",
+        minimum=0.01,
+        maximum=3600,
+    )
+    image_fps: float = setting(
+        30.0, "Pace of pictures and folders", unit="frames/s", minimum=0.01, maximum=1000
+    )
+    threads: int = setting(1, "Decoder threads", unit="threads", minimum=1, maximum=64)
+    options: Mapping[str, str] = setting({}, "Further FFmpeg options for opening, by name")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig(_Checked):
+    """The network that makes position maps, and what runs it."""
+
+    name: str = setting(
+        "facemesh",
+        "Engine bundle: a name from `streamprn engine list`, or the path of a bundle's folder",
+        pattern=NOT_EMPTY,
+    )
+    backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = setting(
+        "auto",
+        "Runtime; auto takes the best one that works here and says which",
+        choices=("auto", "openvino", "onnxruntime", "tensorrt"),
+    )
+    precision: Literal["fp32", "fp16", "int8"] | None = setting(
+        None,
+        "Precision of the network; null leaves it to the engine and the backend",
+        choices=("fp32", "fp16", "int8"),
+    )
+    threads: int = setting(1, "CPU threads of the network", unit="threads", minimum=1, maximum=256)
+    max_batch: int = setting(
+        8, "Most crops in one call of the network", unit="crops", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectConfig(_Checked):
+    """Finding new faces. Faces already tracked need no detection."""
+
+    kind: Literal["short", "full"] = setting(
+        "short",
+        "BlazeFace model: short for faces within about 2 m, full for smaller ones",
+        choices=("short", "full"),
+    )
+    interval_frames: int = setting(
+        10,
+        "Look for further faces every so many frames while some are tracked",
+        unit="frames",
+        minimum=1,
+        maximum=100_000,
+    )
+    idle_interval_frames: int = setting(
+        1,
+        "The same while no face is tracked",
+        unit="frames",
+        minimum=1,
+        maximum=100_000,
+    )
+    min_score: float = setting(0.5, "Least score of a detection", minimum=0, maximum=1)
+    max_faces: int = setting(
+        4, "Most faces tracked in one stream", unit="faces", minimum=1, maximum=64
+    )
+    tiled: bool = setting(
+        False, "Also search overlapping tiles, for small faces in large frames (slower)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothingConfig(_Checked):
+    """One Euro filter over the vertices (Casiez et al., CHI 2012). It adds lag."""
+
+    enabled: bool = setting(False, "Smooth the vertices over time; false adds no lag")
+    min_cutoff_hz: float = setting(
+        1.5,
+        "Cut-off for a face at rest: lower is smoother and later",
+        unit="Hz",
+        minimum=0.001,
+        maximum=1000,
+    )
+    beta: float = setting(
+        0.05, "How fast the cut-off rises with speed", unit="1/px", minimum=0, maximum=1000
+    )
+    derivative_cutoff_hz: float = setting(
+        1.0, "Cut-off for the speed itself", unit="Hz", minimum=0.001, maximum=1000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrackConfig(_Checked):
+    """Following a face from frame to frame through its own mesh."""
+
+    recrop_threshold: float = setting(
+        0.15,
+        "Run the network again on a better crop when the face moved by this part of the crop's "
+        "side",
+        minimum=0.01,
+        maximum=10,
+    )
+    min_score: float = setting(
+        0.5, "Least face score of the network; below it a face counts as lost", minimum=0, maximum=1
+    )
+    lost_frames: int = setting(
+        3, "Forget a face lost for this many frames in a row", unit="frames", minimum=1,
+        maximum=10_000,
+    )  # fmt: skip
+    max_overlap: float = setting(
+        0.4,
+        "Two boxes with a greater intersection over union are one face",
+        minimum=0.01,
+        maximum=1,
+    )
+    smoothing: SmoothingConfig = field(
+        default_factory=SmoothingConfig, metadata=about("One Euro smoothing over time (adds lag)")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GeometryConfig(_Checked):
+    """What is computed from a position map, when somebody subscribes to it."""
+
+    depth: bool = setting(True, "Offer depth images (`<stream>/depth`)")
+    texture_size: int = setting(
+        256, "Side of UV textures (`<stream>/texture`)", unit="px", minimum=16, maximum=4096
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishConfig(_Checked):
+    """The ZeroMQ publisher."""
+
+    bind: str = setting(
+        "tcp://127.0.0.1:5870",
+        "Address to bind; tcp://*:5870 serves the network, port 0 takes any free port",
+        pattern=r"(tcp|ipc|inproc)://\S+",
+        pattern_doc="tcp://HOST:PORT, ipc://PATH or inproc://NAME",
+    )
+    send_hwm: int = setting(
+        16,
+        "Messages kept for one slow subscriber before it misses some; a frame is up to 5 messages",
+        unit="messages",
+        minimum=1,
+        maximum=10_000,
+    )
+    mesh_format: Literal["float32", "int16"] = setting(
+        "float32",
+        "Vertices on the wire; int16 halves the bytes (with scale and offset)",
+        choices=("float32", "int16"),
+    )
+    stats_interval_s: float = setting(
+        1.0, "Time between messages on `<stream>/stats`", unit="s", minimum=0.1, maximum=3600
+    )
+    curve_secret_file: str | None = setting(
+        None, "ZeroMQ certificate file with the server's secret key; null sends in the clear"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig(_Checked):
+    """How the stages share the machine."""
+
+    max_batch_wait_ms: float = setting(
+        2.0,
+        "Longest wait for crops of other streams to fill a batch",
+        unit="ms",
+        minimum=0,
+        maximum=1000,
+    )
+    queue_frames: int = setting(
+        4, "Frames decoded ahead of a file", unit="frames", minimum=1, maximum=1024
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordConfig(_Checked):
+    """Writing results to disk."""
+
+    dir: str | None = setting(None, "Folder for recordings; null records nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig(_Checked):
+    """What the program says on standard error."""
+
+    level: Literal["error", "warning", "info", "debug"] = setting(
+        "warning",
+        "Least important message shown",
+        choices=("error", "warning", "info", "debug"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config(_Checked):
+    """Everything that `streamprn run` can be told. Immutable and always valid."""
+
+    sources: tuple[SourceConfig, ...] = setting(
+        (), "Video sources, one stream each; all share one engine", max_items=256
+    )
+    engine: EngineConfig = field(
+        default_factory=EngineConfig, metadata=about("The network, and what runs it")
+    )
+    detect: DetectConfig = field(default_factory=DetectConfig, metadata=about("Finding new faces"))
+    track: TrackConfig = field(
+        default_factory=TrackConfig, metadata=about("Following faces from frame to frame")
+    )
+    geometry: GeometryConfig = field(
+        default_factory=GeometryConfig,
+        metadata=about("What is computed when somebody subscribes to it"),
+    )
+    publish: PublishConfig = field(
+        default_factory=PublishConfig, metadata=about("The ZeroMQ publisher")
+    )
+    pipeline: PipelineConfig = field(
+        default_factory=PipelineConfig, metadata=about("How the stages share the machine")
+    )
+    record: RecordConfig = field(
+        default_factory=RecordConfig, metadata=about("Writing results to disk")
+    )
+    log: LogConfig = field(default_factory=LogConfig, metadata=about("Messages on standard error"))
+
+    @classmethod
+    def default(cls) -> Config:
+        """Every default, and no source."""
+        return cls()
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], *, where: str = "") -> Config:
+        """Build from nested mappings and lists, as YAML gives them.
+
+        Args:
+            mapping: dotted keys are nested mappings here.
+            where: the file or flag to name in an error.
+
+        Raises:
+            ConfigError: a key is unknown, or a value has a wrong type or is out of bounds.
+        """
+        return convert.build(cls, mapping, where)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Nested dicts and lists of plain values; `from_mapping` reads them back."""
+        mapping = convert.plain(self)
+        assert isinstance(mapping, dict)
+        return mapping
+
+    def with_overrides(self, overrides: Mapping[str, Any], *, where: str = "") -> Config:
+        """A copy with some settings replaced.
+
+        Args:
+            overrides: values by dotted key, such as `{"engine.threads": 2}`. An item of
+                `sources` goes by its position or its name: `sources.0.loop`, `sources.door.loop`.
+            where: the file or flag to name in an error.
+
+        Raises:
+            ConfigError: as for `from_mapping`.
+        """
+        mapping = self.to_mapping()
+        for key, value in overrides.items():
+            convert.replace(mapping, key, value, where)
+        return convert.build(Config, mapping, where)
+
+    def stream_names(self) -> tuple[str, ...]:
+        """The name of each source's stream, in order: given, or made from its uri; unique."""
+        return convert.stream_names([(source.name, source.uri) for source in self.sources])
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or a key or value is wrong; the message
+            names file, line and key.
+    """
+    from streamprn.config.load import load
+
+    return load(path, Config)
