@@ -164,6 +164,13 @@ class _Manifest:
             raise self._error(f"{key} is {value!r}, not one of: {', '.join(choices)}")
         return value
 
+    def _crop_choice(self, crop: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
+        """One of the choices; the first of them where the key is not there."""
+        value = crop.get(key, choices[0])
+        if value not in choices:
+            raise self._error(f"crop.{key} is {value!r}, not one of: {', '.join(choices)}")
+        return str(value)
+
     def _number(self, data: Mapping[str, Any], key: str, default: float, within: str) -> float:
         value = data.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -209,16 +216,14 @@ class _Manifest:
         size = value["size"]
         if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 2048:
             raise self._error(f"crop.size is not a whole number of pixels in 16..2048: {size!r}")
-        square = value.get("square", "mean")
-        if square not in ("mean", "max"):
-            raise self._error(f"crop.square is {square!r}, not one of: mean, max")
         rule = CropRule(
             size=size,
             span=self._number(value, "span", size, "crop."),
             box_scale=self._number(value, "box_scale", 1.0, "crop."),
             box_shift_y=self._number(value, "box_shift_y", 0.0, "crop."),
             track_scale=self._number(value, "track_scale", 1.5, "crop."),
-            square=square,
+            track_box=self._crop_choice(value, "track_box", ("vertices", "landmarks")),
+            square=self._crop_choice(value, "square", ("mean", "max")),
             rotate=self._flag(value, "rotate", True, "crop."),
         )
         for key in ("span", "box_scale", "track_scale"):

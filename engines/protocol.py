@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
+
+# Outer corners of the subject's right and left eye, iBUG/300-W order.
+OUTER_EYE_CORNERS = (36, 45)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class CropRule:
         span: see above.
         box_scale: ROI side over the mean of width and height of the box it is made from.
         box_shift_y: ROI centre below the box centre, as a part of that mean.
-        track_scale: the same for a box around the engine's own vertices (no shift).
+        track_scale: the same for a box around the engine's own output (no shift).
+        track_box: what that box is around, "vertices" or "landmarks" (the 68).
         square: "mean" or "max" of the box's width and height.
         rotate: whether the ROI follows the roll of the eyes.
     """
@@ -39,6 +44,7 @@ class CropRule:
     box_scale: float
     box_shift_y: float = 0.0
     track_scale: float = 1.5
+    track_box: str = "vertices"
     square: str = "mean"
     rotate: bool = True
 
@@ -78,6 +84,36 @@ class CropRule:
         """`(2, 3)` float32: the inverse of `frame_from_crop`."""
         inverse = np.linalg.inv(np.vstack([self.frame_from_crop(roi), [0.0, 0.0, 1.0]]))
         return inverse[:2].astype(np.float32)
+
+    def next_roi(
+        self,
+        roi: Roi,
+        box_crop_xyxy: NDArray[np.float32],
+        landmarks_crop: NDArray[np.float32],
+    ) -> Roi:
+        """The ROI that fits a face as it was found in the crop of `roi`.
+
+        Working in the axes of the crop makes the rule turn with the face: the ROI of a rotated
+        picture is the rotated ROI.
+
+        Args:
+            roi: the region that was cropped.
+            box_crop_xyxy: `(4,)` bounds of the vertices, crop pixels.
+            landmarks_crop: `(68, 2 or 3)` crop pixels, iBUG/300-W order.
+        """
+        turn = 0.0
+        if self.rotate:
+            right, left = (landmarks_crop[corner] for corner in OUTER_EYE_CORNERS)
+            turn = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
+        box = box_crop_xyxy
+        if self.track_box == "landmarks":
+            box = np.concatenate(
+                [landmarks_crop[:, :2].min(axis=0), landmarks_crop[:, :2].max(axis=0)]
+            )
+        local = self.roi_from_vertices_box(box, turn)
+        cx, cy = self.frame_from_crop(roi) @ np.array([local.cx, local.cy, 1.0])
+        roll = math.remainder(roi.roll + turn, math.tau) if self.rotate else 0.0
+        return Roi(float(cx), float(cy), local.side * self.depth_scale(roi), roll)
 
     def depth_scale(self, roi: Roi) -> float:
         """Frame pixels per crop pixel; also what multiplies z."""

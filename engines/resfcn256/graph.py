@@ -81,20 +81,21 @@ def check(arrays: Arrays) -> None:
     expected = variables()
     missing = [name for name in expected if name not in arrays]
     if missing:
-        raise EngineError(f"{len(missing)} variables are missing: {_some(missing)}")
+        raise EngineError(f"{len(missing)} variables are missing: {some(missing)}")
     wrong = [
         f"{name} has shape {arrays[name].shape}, expected {shape}"
         for name, shape in expected.items()
         if arrays[name].shape != shape
     ]
     if wrong:
-        raise EngineError(f"{len(wrong)} variables do not fit: {_some(wrong)}")
+        raise EngineError(f"{len(wrong)} variables do not fit: {some(wrong)}")
     bad = [name for name in expected if not np.isfinite(arrays[name]).all()]
     if bad:
-        raise EngineError(f"{len(bad)} variables hold NaN or infinity: {_some(bad)}")
+        raise EngineError(f"{len(bad)} variables hold NaN or infinity: {some(bad)}")
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first three of them, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

@@ -120,7 +120,7 @@ def _indices(path: Path, values: Float64, below: int) -> Int32:
         raise EngineError(f"{path}: expected whole numbers")
     if values.size == 0 or values.min() < 0 or values.max() >= below:
         raise EngineError(f"{path}: expected indices from 0 to {below - 1}")
-    return values.astype(np.int32)
+    return np.asarray(values, np.int32)
 
 
 def _read_texels(path: Path) -> tuple[Int32, Int32]:
@@ -142,11 +142,11 @@ def _read_landmarks(path: Path, texel: Int32) -> Int32:
         raise EngineError(f"{path}: expected shape (2, 68), found {values.shape}")
     columns, rows = _indices(path, values, UV_SIZE)
     flat = rows * UV_SIZE + columns
-    found = np.searchsorted(texel, flat).clip(max=texel.size - 1).astype(np.int32)
+    found = np.searchsorted(texel, flat).clip(max=texel.size - 1)
     astray = np.flatnonzero(texel[found] != flat)
     if astray.size:
         raise EngineError(f"{path}: landmark {astray[0]} is not one of the texels of face_ind.txt")
-    return found
+    return np.asarray(found, np.int32)
 
 
 def _read_canonical(path: Path, order: Int32) -> Float64:
