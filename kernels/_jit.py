@@ -1,0 +1,106 @@
+"""How kernels are compiled, and the small helpers that their wrappers share.
+
+Numba's disk cache notices a change of the file that holds a driver, not of the maths functions
+that are inlined into it. `driver` therefore adds the state of `maths/` to the stamp.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Contraction and reassociation only: NaN and infinity keep their meaning.
+NAN_SAFE = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def maths(function: F) -> F:
+    """Compile a scalar function to be inlined into CPU and CUDA drivers."""
+    compiled: F = numba.njit(inline="always", error_model="numpy")(function)
+    return compiled
+
+
+def driver(*, fastmath: bool = False) -> Callable[[F], F]:
+    """Compile a CPU loop: releases the GIL, cached on disk.
+
+    Args:
+        fastmath: allow contraction and reassociation (not the NaN-unsafe flags).
+    """
+
+    def compile_(function: F) -> F:
+        compiled: F = numba.njit(
+            nogil=True,
+            cache=True,
+            error_model="numpy",
+            fastmath=NAN_SAFE if fastmath else False,
+        )(function)
+        _stamp_with_maths(compiled)
+        return compiled
+
+    return compile_
+
+
+def _maths_stamp() -> tuple[float, int]:
+    states = [path.stat() for path in (Path(__file__).parent / "maths").glob("*.py")]
+    return max(state.st_mtime for state in states), sum(state.st_size for state in states)
+
+
+def _stamp_with_maths(compiled: Any) -> None:
+    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
+        cache_file._source_stamp = (cache_file._source_stamp, _maths_stamp())
+
+
+def output(out: Any, shape: tuple[int, ...], dtype: DTypeLike, name: str = "out") -> Any:
+    """`out` if it fits, a new uninitialised array if it is None.
+
+    Raises:
+        ValueError: shape, dtype or layout differ: a compiled loop would write past its end.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise ValueError(f"{name} must be C-contiguous {np.dtype(dtype)} {shape}")
+    return out
+
+
+def as_points(points: Any, name: str = "vertices") -> NDArray[np.float32]:
+    """`(N, 3)` float32, C order; a copy only where the input is something else."""
+    array: NDArray[np.float32] = np.ascontiguousarray(points, np.float32)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError(f"{name} must be (N, 3), not {array.shape}")
+    return array
+
+
+def as_triangles(triangles: Any) -> NDArray[np.int32]:
+    """`(T, 3)` int32, C order; a copy only where the input is something else."""
+    array: NDArray[np.int32] = np.ascontiguousarray(triangles, np.int32)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError(f"triangles must be (T, 3), not {array.shape}")
+    return array
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.buffers: dict[str, NDArray[Any]] = {}
+
+
+_scratch = _Scratch()
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """A work array that this thread keeps between calls; its content is undefined."""
+    size = int(np.prod(shape))
+    buffer = _scratch.buffers.get(name)
+    if buffer is None or buffer.size < size or buffer.dtype != dtype:
+        buffer = _scratch.buffers[name] = np.empty(size, dtype)
+    return buffer[:size].reshape(shape)

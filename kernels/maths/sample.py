@@ -1,0 +1,118 @@
+"""Sampling an image between its pixels, and colour conversion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamprn.kernels._jit import maths
+from streamprn.kernels.maths import Array, Integer, Real
+
+ZERO = np.float32(0.0)
+ONE = np.float32(1.0)
+HALF = np.float32(0.5)
+WHITE = np.float32(255.0)
+
+
+@maths
+def mix(v00: Real, v01: Real, v10: Real, v11: Real, fx: Real, fy: Real) -> Real:
+    """Bilinear interpolation of four neighbours: `v01` is right of `v00`, `v10` below it."""
+    top = v00 + (v01 - v00) * fx
+    bottom = v10 + (v11 - v10) * fx
+    return top + (bottom - top) * fy
+
+
+@maths
+def clamp(value: Real, low: Real, high: Real) -> Real:
+    """`value` limited to `low..high`; NaN becomes `low`."""
+    return low if not (value > low) else (high if value > high else value)
+
+
+@maths
+def plane_bilinear(plane: Array, x: Real, y: Real) -> Real:
+    """Bilinear value of `(H, W)` uint8 at `0 <= x < W - 1`, `0 <= y < H - 1`."""
+    c, r = np.uint32(x), np.uint32(y)
+    fx, fy = x - np.float32(c), y - np.float32(r)
+    return mix(
+        np.float32(plane[r, c]),
+        np.float32(plane[r, c + np.uint32(1)]),
+        np.float32(plane[r + np.uint32(1), c]),
+        np.float32(plane[r + np.uint32(1), c + np.uint32(1)]),
+        fx,
+        fy,
+    )
+
+
+@maths
+def plane_replicate(plane: Array, x: Real, y: Real) -> Real:
+    """Bilinear value of `(H, W)` uint8, the edge pixels repeated for ever; NaN is 0."""
+    height, width = plane.shape
+    x = clamp(x, ZERO, np.float32(width - 1))
+    y = clamp(y, ZERO, np.float32(height - 1))
+    c, r = int(x), int(y)
+    fx, fy = x - np.float32(c), y - np.float32(r)
+    right, below = min(c + 1, width - 1), min(r + 1, height - 1)
+    return mix(
+        np.float32(plane[r, c]),
+        np.float32(plane[r, right]),
+        np.float32(plane[below, c]),
+        np.float32(plane[below, right]),
+        fx,
+        fy,
+    )
+
+
+@maths
+def image_replicate(image: Array, x: Real, y: Real, channel: Integer) -> Real:
+    """Bilinear value of one channel of `(H, W, 3)` uint8, the edge pixels repeated for ever."""
+    height, width = image.shape[0], image.shape[1]
+    x = clamp(x, ZERO, np.float32(width - 1))
+    y = clamp(y, ZERO, np.float32(height - 1))
+    c, r = int(x), int(y)
+    fx, fy = x - np.float32(c), y - np.float32(r)
+    right, below = min(c + 1, width - 1), min(r + 1, height - 1)
+    return mix(
+        np.float32(image[r, c, channel]),
+        np.float32(image[r, right, channel]),
+        np.float32(image[below, c, channel]),
+        np.float32(image[below, right, channel]),
+        fx,
+        fy,
+    )
+
+
+@maths
+def coverage(position: Real, size: Integer) -> Real:
+    """How much of a bilinear tap along one axis lies inside `0..size - 1`; 0 for NaN.
+
+    With zeros outside the image, a sample is its edge-replicated value times the coverage of
+    both axes.
+    """
+    if not (position > -ONE and position < np.float32(size)):
+        return ZERO
+    before = position + ONE
+    after = np.float32(size) - position
+    return min(ONE, before, after)
+
+
+@maths
+def yuv_red(y: Real, v: Real, gain: Real, red_v: Real) -> Real:
+    """Red of luma above black `y` and centred chroma `v`, 0..255."""
+    return clamp(gain * y + red_v * v, ZERO, WHITE)
+
+
+@maths
+def yuv_green(y: Real, u: Real, v: Real, gain: Real, green_u: Real, green_v: Real) -> Real:
+    """Green of luma above black `y` and centred chroma `u`, `v`, 0..255."""
+    return clamp(gain * y + green_u * u + green_v * v, ZERO, WHITE)
+
+
+@maths
+def yuv_blue(y: Real, u: Real, gain: Real, blue_u: Real) -> Real:
+    """Blue of luma above black `y` and centred chroma `u`, 0..255."""
+    return clamp(gain * y + blue_u * u, ZERO, WHITE)
+
+
+@maths
+def to_byte(value: Real) -> Integer:
+    """The nearest of 0..255; NaN is 0."""
+    return np.uint8(clamp(value, ZERO, WHITE) + HALF)
