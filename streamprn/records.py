@@ -8,6 +8,7 @@ in nanoseconds: `time.monotonic_ns()`, and `time.time_ns()` where the name says 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -166,6 +167,24 @@ class Roi:
     cy: float
     side: float
     roll: float = 0.0
+
+    def change_to(self, other: Roi) -> float:
+        """How far `other` is, as a part of this side: the largest of shift, growth, half turn."""
+        if not (self.side > 0 and math.isfinite(other.cx + other.cy + other.side + other.roll)):
+            return math.inf
+        shift = math.hypot(self.cx - other.cx, self.cy - other.cy) / self.side
+        growth = abs(other.side - self.side) / self.side
+        turn = 0.5 * abs(math.remainder(other.roll - self.roll, math.tau))
+        return max(shift, growth, turn)
+
+    def overlap(self, other: Roi) -> float:
+        """Intersection over union with `other`, both taken as upright squares, 0..1."""
+        half = 0.5 * (self.side + other.side)
+        width = min(self.side, other.side, half - abs(self.cx - other.cx))
+        height = min(self.side, other.side, half - abs(self.cy - other.cy))
+        if width <= 0 or height <= 0:
+            return 0.0
+        return width * height / (self.side**2 + other.side**2 - width * height)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,566 @@
+"""The wiring: sources, detection, tracking, the engine, geometry, publication.
+
+Threads: one per source (decoding), the caller's (detection, crops, engine), one for geometry and
+publication. Between them stand bounded queues. A live source overwrites its waiting frame, a file
+waits for room, so nothing grows when the machine is too slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from streamprn.config import Config, SourceConfig
+from streamprn.detect import Cadence, CadencedFinder, Finder, KnownBoxes, TiledSearch
+from streamprn.errors import ConfigError
+from streamprn.geometry import FaceGeometry, RestoredFace, Smoother, Smoothing
+from streamprn.mailbox import Mailbox
+from streamprn.publish import CurveKeys, Publisher
+from streamprn.records import (
+    Frame,
+    FrameImage,
+    FrameResult,
+    Kind,
+    Roi,
+    SourceState,
+    SourceStatus,
+    YuvPlanes,
+)
+from streamprn.regress import Regressor, RegressTimes, View
+from streamprn.source import SourceReader, SourceSpec, parse_source
+from streamprn.stats import NS_PER_S, StreamStats, StreamSummary
+from streamprn.track import FaceTracker, TrackRules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence, Set
+
+    from streamprn.detect import Detector
+    from streamprn.engines.protocol import Engine
+    from streamprn.track import Track
+
+log = logging.getLogger("streamprn.pipeline")
+
+#: Results that wait for geometry; more would only add latency.
+HANDOVER_FRAMES = 4
+POLL_S = 0.05
+STOP_TIMEOUT_S = 0.8
+#: Kinds that need vertices, pose or more of every face.
+GEOMETRY_KINDS = frozenset({Kind.FACE, Kind.MESH, Kind.DEPTH, Kind.TEXTURE, Kind.IMAGE})
+
+
+class ResultSink(Protocol):
+    """Somebody in the process who takes every result, besides the publisher."""
+
+    #: Kinds to compute for it even when nobody subscribes.
+    wanted: frozenset[Kind]
+
+    def take(self, result: FrameResult, published_ns: int) -> None:
+        """One published frame; called from the geometry thread, must be quick."""
+
+    def close(self) -> None:
+        """No more results will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    streams: tuple[StreamSummary, ...]
+    endpoint: str
+    backend: str
+    seconds: float
+
+    @property
+    def frames(self) -> int:
+        """Frames of all streams that went through the whole pipeline."""
+        return sum(stream.frames for stream in self.streams)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What belongs to one stream."""
+
+    spec: SourceSpec
+    mailbox: Mailbox
+    tracker: FaceTracker
+    finder: Finder
+    smoother: Smoother | None
+    stats: StreamStats
+    reader: SourceReader | None = None
+    next_stats_ns: int = 0
+
+    @property
+    def drained(self) -> bool:
+        return self.mailbox.closed and not len(self.mailbox)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A frame on its way from the engine to geometry."""
+
+    stream: _Stream
+    frame: Frame
+    faces: list[RestoredFace] = field(default_factory=list)
+    tracked_ns: int = 0
+    inferred_ns: int = 0
+    spans_ns: dict[str, int] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Runs a configuration: every source through one engine to one publisher.
+
+    Args:
+        config: what to run; see `config.yaml`.
+        engine: to use instead of the configured one.
+        detector: to use instead of the configured one.
+        sinks: take every result inside the process (recorder, benchmark).
+
+    Raises:
+        StreamPRNError: a source, the engine or the address cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        engine: Engine | None = None,
+        detector: Detector | None = None,
+        sinks: Sequence[ResultSink] = (),
+    ) -> None:
+        if not config.sources:
+            raise ConfigError("no source to read", hint="name one: streamprn run SOURCE")
+        self._config = config
+        self._sinks = list(sinks)
+        specs = source_specs(config)
+        self._engine = engine or _open_engine(config)
+        self._detector = detector
+        self._ready = threading.Condition()
+        self._regressor = Regressor(
+            self._engine,
+            recrop_threshold=config.track.recrop_threshold,
+            min_score=config.track.min_score,
+        )
+        self._geometry = FaceGeometry(self._engine.topology, config.geometry.texture_size)
+        self._publisher = self._open_publisher()
+        self._streams = [
+            self._open_stream(spec, source)
+            for spec, source in zip(specs, config.sources, strict=True)
+        ]
+        self._handover: queue.Queue[_Seen | None] = queue.Queue(HANDOVER_FRAMES)
+        self._failure: BaseException | None = None
+        self._on_event: Callable[[SourceStatus], None] | None = None
+        self._looked = 0
+
+    @property
+    def endpoint(self) -> str:
+        """Where subscribers connect, with the real port."""
+        return self._publisher.endpoint
+
+    @property
+    def backend(self) -> str:
+        """What runs the network."""
+        return self._engine.backend
+
+    def run(
+        self,
+        stop: threading.Event | None = None,
+        *,
+        max_frames: int | None = None,
+        on_event: Callable[[SourceStatus], None] | None = None,
+    ) -> Summary:
+        """Run until every source has ended, `stop` is set, or `max_frames` were looked at.
+
+        Runs once; closes everything before it returns.
+
+        Args:
+            stop: ends the run within a second.
+            max_frames: of all streams together.
+            on_event: told every change of a source's state, from the sources' threads.
+
+        Raises:
+            StreamPRNError: a stage failed for good.
+        """
+        stop = stop or threading.Event()
+        self._on_event = on_event
+        self._warm_up()
+        began = time.monotonic()
+        geometry = threading.Thread(target=self._run_geometry, name="geometry", daemon=True)
+        geometry.start()
+        try:
+            for stream in self._streams:
+                assert stream.reader is not None
+                stream.reader.start()
+            self._look_until(stop, max_frames)
+        finally:
+            self._close(geometry, stop)
+        if self._failure is not None:
+            raise self._failure
+        return Summary(
+            tuple(self._summary(stream) for stream in self._streams),
+            self._publisher.endpoint,
+            self._engine.backend,
+            time.monotonic() - began,
+        )
+
+    def summaries(self) -> tuple[StreamSummary, ...]:
+        """How every stream stands now; may be called from any thread while `run` runs."""
+        return tuple(self._summary(stream) for stream in self._streams)
+
+    # --- opening ---
+
+    def _open_publisher(self) -> Publisher:
+        settings = self._config.publish
+        keys = None
+        if settings.curve_secret_file:
+            from pathlib import Path
+
+            keys = CurveKeys.load(Path(settings.curve_secret_file))
+        return Publisher(
+            settings.bind,
+            topology=self._engine.topology,
+            send_hwm=settings.send_hwm,
+            mesh_format=settings.mesh_format,
+            curve=keys,
+        )
+
+    def _open_stream(self, spec: SourceSpec, source: SourceConfig) -> _Stream:
+        detect, track = self._config.detect, self._config.track
+        capacity = 1 if spec.newest_only else self._config.pipeline.queue_frames
+        mailbox = Mailbox(capacity, newest=spec.newest_only, ready=self._ready)
+        rules = TrackRules(
+            max_faces=max(detect.max_faces, len(source.boxes)),
+            min_score=track.min_score,
+            lost_frames=track.lost_frames,
+            max_overlap=track.max_overlap,
+        )
+        stream = _Stream(
+            spec=spec,
+            mailbox=mailbox,
+            tracker=FaceTracker(self._engine.crop, rules),
+            finder=self._open_finder(source),
+            smoother=_open_smoother(self._config),
+            stats=StreamStats(spec.name),
+        )
+        stream.reader = SourceReader(spec, mailbox, self._on_status)
+        return stream
+
+    def _open_finder(self, source: SourceConfig) -> Finder:
+        if source.boxes:
+            return KnownBoxes(source.boxes)
+        detect = self._config.detect
+        if self._detector is None:
+            self._detector = _open_detector(self._config)
+        cadence = Cadence(detect.interval_frames, detect.idle_interval_frames, detect.min_score)
+        quick = CadencedFinder(self._detector, cadence)
+        if not detect.tiled:
+            return quick
+        return TiledSearch(
+            quick,
+            lambda: _open_detector(self._config),
+            min_score=detect.min_score,
+            interval_frames=detect.interval_frames,
+        )
+
+    def _warm_up(self) -> None:
+        """Go once through everything that compiles or loads on first use, before a frame waits."""
+        frame = _grey_frame()
+        planes_only = FrameImage(
+            frame.image.width, frame.image.height, lambda: frame.image.rgb, frame.image.planes
+        )
+        if self._detector is not None:
+            self._detector.detect(planes_only)
+            self._detector.detect(frame.image)
+        roi = Roi(32.0, 32.0, 48.0)
+        looks = [View(planes_only, roi), *[View(frame.image, roi)] * 2]
+        sightings, _ = self._regressor.regress(looks)
+        faces = [
+            RestoredFace(1, 1.0, roi, sighting.vertices, sighting.box_xyxy)
+            for sighting in sightings[:1]
+        ]
+        smoother = _open_smoother(self._config)
+        if smoother is not None:
+            smoother.smooth(faces, 0)
+        self._geometry.faces(frame, faces, frozenset(Kind))
+        self._geometry.depth((64, 64), faces)
+
+    # --- detection, tracking, engine: the caller's thread ---
+
+    def _look_until(self, stop: threading.Event, max_frames: int | None) -> None:
+        while not stop.is_set() and self._failure is None:
+            frames = self._gather(stop)
+            if frames:
+                for seen in self._look(frames):
+                    self._hand_over(seen, stop)
+                self._looked += len(frames)
+                if max_frames is not None and self._looked >= max_frames:
+                    return
+            elif all(stream.drained for stream in self._streams):
+                return
+
+    def _gather(self, stop: threading.Event) -> list[tuple[_Stream, Frame]]:
+        """At most one waiting frame of every stream; waits a little while there is none."""
+        frames = self._take()
+        if frames or stop.is_set():
+            return frames
+        with self._ready:
+            if not any(len(stream.mailbox) for stream in self._streams):
+                self._ready.wait(POLL_S)
+        frames = self._take()
+        patience = self._config.pipeline.max_batch_wait_ms / 1e3
+        if frames and patience and len(frames) < len(self._streams):
+            frames += self._wait_for_more({id(stream) for stream, _ in frames}, patience)
+        return frames
+
+    def _wait_for_more(self, taken: set[int], patience: float) -> list[tuple[_Stream, Frame]]:
+        """Frames of the other streams that arrive within `patience` seconds."""
+        others = [stream for stream in self._streams if id(stream) not in taken]
+        deadline = time.monotonic() + patience
+        with self._ready:
+            while not all(len(stream.mailbox) for stream in others):
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._ready.wait(left):
+                    break
+        return [(stream, frame) for stream in others if (frame := stream.mailbox.take())]
+
+    def _take(self) -> list[tuple[_Stream, Frame]]:
+        return [(stream, frame) for stream in self._streams if (frame := stream.mailbox.take())]
+
+    def _look(self, frames: Sequence[tuple[_Stream, Frame]]) -> list[_Seen]:
+        """Find and follow the faces of one frame each of several streams."""
+        seen = [_Seen(stream, frame) for stream, frame in frames]
+        for one in seen:
+            self._find(one)
+        work = [(one, track) for one in seen for track in one.stream.tracker.tracks]
+        times = self._follow(work)
+        now = time.monotonic_ns()
+        for one in seen:
+            one.stream.tracker.settle()
+            one.inferred_ns = now
+            one.spans_ns |= {
+                "decode": one.frame.decoded_ns - one.frame.captured_ns,
+                "crop": times.crop_ns // len(seen),
+                "network": times.network_ns // len(seen),
+                "restore": times.restore_ns // len(seen),
+            }
+        return seen
+
+    def _find(self, one: _Seen) -> None:
+        began = time.monotonic_ns()
+        tracker = one.stream.tracker
+        detections = one.stream.finder.find(
+            one.frame.image,
+            tracked=len(tracker.tracks),
+            uncertain=tracker.uncertain,
+            full=tracker.full,
+        )
+        if detections is not None:
+            tracker.see(detections)
+        one.tracked_ns = time.monotonic_ns()
+        one.spans_ns["wait"] = began - one.frame.decoded_ns
+        one.spans_ns["track"] = one.tracked_ns - began
+
+    def _follow(self, work: Sequence[tuple[_Seen, Track]]) -> RegressTimes:
+        if not work:
+            return RegressTimes()
+        views = [View(one.frame.image, track.roi) for one, track in work]
+        sightings, times = self._regressor.regress(views)
+        for (one, track), sighting in zip(work, sightings, strict=True):
+            image = one.frame.image
+            size_wh = (image.width, image.height)
+            is_face = one.stream.tracker.observe(
+                track, sighting.score, sighting.box_xyxy, sighting.next_roi, size_wh
+            )
+            if is_face:
+                one.faces.append(
+                    RestoredFace(
+                        track.id, track.score, sighting.roi, sighting.vertices, sighting.box_xyxy
+                    )
+                )
+        return times
+
+    def _hand_over(self, seen: _Seen, stop: threading.Event) -> None:
+        while not stop.is_set() and self._failure is None:
+            with contextlib.suppress(queue.Full):
+                self._handover.put(seen, timeout=POLL_S)
+                return
+
+    # --- geometry and publication: a thread of its own ---
+
+    def _run_geometry(self) -> None:
+        try:
+            while (seen := self._handover.get()) is not None:
+                self._finish(seen)
+        except BaseException as error:  # noqa: BLE001
+            # Whatever ends this thread ends the run, with the same error.
+            self._failure = error
+            with self._ready:
+                self._ready.notify_all()
+
+    def _finish(self, seen: _Seen) -> None:
+        began = time.monotonic_ns()
+        stream, frame = seen.stream, seen.frame
+        faces = seen.faces
+        if stream.smoother is not None:
+            faces = stream.smoother.smooth(faces, frame.captured_ns)
+        wanted = self._wanted(frame.stream)
+        result = FrameResult(frame, (), seen.tracked_ns, seen.inferred_ns)
+        if wanted & GEOMETRY_KINDS:
+            result = replace(result, faces=self._geometry.faces(frame, faces, wanted))
+        if Kind.DEPTH in wanted and self._config.geometry.depth:
+            size_wh = (frame.image.width, frame.image.height)
+            result = replace(result, depth=self._geometry.depth(size_wh, faces))
+        done = time.monotonic_ns()
+        spans = {**seen.spans_ns, "handover": began - seen.inferred_ns, "geometry": done - began}
+        result = replace(result, spans_ns=spans)
+        published_ns = self._publisher.publish(result)
+        stream.stats.add(frame.captured_ns, published_ns, len(faces))
+        spans["publish"] = time.monotonic_ns() - done
+        for sink in self._sinks:
+            sink.take(result, published_ns)
+        self._publish_stats(stream, published_ns)
+
+    def _wanted(self, stream: str) -> Set[Kind]:
+        wanted = self._publisher.wanted(stream)
+        for sink in self._sinks:
+            wanted |= sink.wanted
+        return wanted
+
+    def _publish_stats(self, stream: _Stream, now_ns: int) -> None:
+        if now_ns < stream.next_stats_ns:
+            return
+        stream.next_stats_ns = now_ns + round(self._config.publish.stats_interval_s * NS_PER_S)
+        if Kind.STATS not in self._publisher.wanted(stream.spec.name):
+            return
+        self._publisher.publish_stats(stream.spec.name, self._stats(stream))
+
+    def _stats(self, stream: _Stream) -> Mapping[str, float]:
+        summary = self._summary(stream)
+        return {
+            "frames": summary.frames,
+            "faces": summary.faces,
+            "dropped": summary.dropped,
+            "corrupt": summary.corrupt,
+            "reconnects": summary.reconnects,
+            "fps": stream.stats.recent_fps(),
+            **{f"latency_{name}_ms": value for name, value in summary.latency_ms.items()},
+        }
+
+    # --- states, summary, end ---
+
+    def _on_status(self, status: SourceStatus) -> None:
+        level = logging.WARNING if status.state is SourceState.FAILED else logging.INFO
+        log.log(level, "%s is %s%s", status.stream, status.state, _because(status.cause))
+        self._publisher.publish_status(status)
+        if self._on_event is not None:
+            self._on_event(status)
+
+    def _summary(self, stream: _Stream) -> StreamSummary:
+        assert stream.reader is not None
+        counters, status = stream.reader.counters, stream.reader.status
+        return StreamSummary(
+            stream=stream.spec.name,
+            frames=stream.stats.frames,
+            faces=stream.stats.faces,
+            dropped=counters.dropped,
+            corrupt=counters.corrupt,
+            reconnects=counters.reconnects,
+            fps=stream.stats.fps(),
+            latency_ms=stream.stats.latency_ms(),
+            state=f"{status.state}{_because(status.cause)}",
+        )
+
+    def _close(self, geometry: threading.Thread, stop: threading.Event) -> None:
+        """End every thread, the sources first; what was looked at still gets published."""
+        readers = [stream.reader for stream in self._streams if stream.reader is not None]
+        for reader in readers:
+            reader.stop(timeout=0)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for reader in readers:
+            reader.stop(timeout=max(0.0, deadline - time.monotonic()))
+        while geometry.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._handover.put(None, timeout=POLL_S)
+                break
+        geometry.join(timeout=STOP_TIMEOUT_S)
+        for stream in self._streams:
+            stream.finder.close()
+        for sink in self._sinks:
+            sink.close()
+        self._publisher.close()
+        self._engine.close()
+
+
+def source_specs(config: Config) -> list[SourceSpec]:
+    """The sources as their readers want them.
+
+    Raises:
+        InputError: an address or option cannot be used.
+        SourceError: a file does not exist.
+    """
+    names = config.stream_names()
+    return [
+        parse_source(
+            source.uri,
+            name=name,
+            loop=source.loop,
+            realtime=source.realtime,
+            drop=True if source.drop_late else None,
+            max_fps=source.max_fps,
+            rotate=source.rotate,
+            crop_xywh=source.crop,
+            rtsp_transport=source.rtsp_transport,
+            open_timeout_s=source.open_timeout_s,
+            stall_timeout_s=source.stall_timeout_s,
+            backoff_initial_s=source.backoff_initial_s,
+            backoff_max_s=source.backoff_max_s,
+            options=source.options,
+        )
+        for name, source in zip(names, config.sources, strict=True)
+    ]
+
+
+def _grey_frame() -> Frame:
+    half = np.full((32, 32), 128, np.uint8)
+    planes = YuvPlanes(np.full((64, 64), 128, np.uint8), half, half)
+    image = FrameImage(64, 64, lambda: np.full((64, 64, 3), 128, np.uint8), planes)
+    _ = image.rgb  # converted already, unlike its twin that has planes only
+    return Frame("warm-up", 0, image, None, 0, 0, 0)
+
+
+def _because(cause: str) -> str:
+    return f": {cause}" if cause else ""
+
+
+def _open_engine(config: Config) -> Engine:
+    from streamprn.engines.engine import open_engine
+
+    settings = config.engine
+    engine = open_engine(
+        settings.name,
+        backend=settings.backend,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+        precision=settings.precision,
+    )
+    engine.warm_up()
+    return engine
+
+
+def _open_detector(config: Config) -> Detector:
+    from streamprn.engines.detectors import open_detector
+
+    return open_detector(config.detect.kind)
+
+
+def _open_smoother(config: Config) -> Smoother | None:
+    settings = config.track.smoothing
+    if not settings.enabled:
+        return None
+    return Smoother(Smoothing(settings.min_cutoff_hz, settings.beta, settings.derivative_cutoff_hz))

@@ -1,0 +1,188 @@
+"""Follow faces from frame to frame through their own meshes: one ROI, one id, one life each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamprn.records import Detection, Roi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from streamprn.engines.protocol import CropRule
+
+MIN_ROI_SIDE_PX = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRules:
+    """When a face is born, followed, cropped again and given up.
+
+    Attributes:
+        max_faces: the most faces followed in one stream.
+        min_score: engine scores below this count as a miss.
+        lost_frames: this many misses in a row end a face.
+        max_overlap: two ROIs with a greater intersection over union are one face.
+        deadband: the ROI stays where it is while its successor differs by less than this part
+            of its side, so that a still face gives a still mesh.
+        unconfirmed_detections: for engines without a score, this many detector passes in a row
+            without the face end it.
+    """
+
+    max_faces: int = 4
+    min_score: float = 0.5
+    lost_frames: int = 3
+    max_overlap: float = 0.4
+    deadband: float = 0.02
+    unconfirmed_detections: int = 3
+
+
+@dataclass(slots=True)
+class Track:
+    """One followed face; mutable, owned by its `FaceTracker`.
+
+    `id` is 0 until the engine confirmed the face. `box_xyxy` is `(4,)` float32, frame pixels.
+    """
+
+    roi: Roi
+    id: int = 0
+    score: float = 0.0
+    box_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros(4, np.float32))
+    misses: int = 0
+    unconfirmed: int = 0
+    frames: int = 0
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the engine has seen a face here."""
+        return self.id > 0
+
+
+class FaceTracker:
+    """The faces of one stream.
+
+    Per frame: `see` the detections if there was a detector pass, run the engine on the `tracks`,
+    then `observe` each map's outcome and `settle`.
+    """
+
+    def __init__(self, crop: CropRule, rules: TrackRules) -> None:
+        self.crop = crop
+        self.rules = rules
+        self.tracks: list[Track] = []
+        self._next_id = 1
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether a detector pass is wanted at once: a followed face was just missed."""
+        return any(track.misses for track in self.tracks)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many faces are followed as the rules allow."""
+        return len(self.tracks) >= self.rules.max_faces
+
+    def see(self, detections: Iterable[Detection]) -> None:
+        """Match detections with the followed faces; the others become candidates.
+
+        Detections are taken best score first, as many as `max_faces` leaves room for. A face that
+        was missed in the last frame and is detected elsewhere moves there.
+        """
+        unmatched = list(self.tracks)
+        for track in self.tracks:
+            track.unconfirmed += 1
+        for detection in sorted(detections, key=lambda found: -found.score):
+            roi = self.roi_of(detection)
+            match = self._best_match(roi, unmatched)
+            if match is not None:
+                unmatched.remove(match)
+                match.unconfirmed = 0
+                if match.misses:
+                    match.roi = roi
+            elif not self.full and not self._taken(roi, self.tracks):
+                self.tracks.append(Track(roi=roi, score=detection.score))
+
+    def roi_of(self, detection: Detection) -> Roi:
+        """The ROI of a detected face: the crop rule's, turned by the line of the eyes."""
+        roll = 0.0
+        if self.crop.rotate and len(detection.keypoints) >= 2:
+            right, left = detection.keypoints[0], detection.keypoints[1]
+            roll = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
+        return self.crop.roi_from_box(detection.box_xyxy, roll)
+
+    def observe(
+        self,
+        track: Track,
+        score: float,
+        box_xyxy: NDArray[np.float32],
+        next_roi: Roi,
+        frame_size_wh: tuple[int, int],
+    ) -> bool:
+        """Take the engine's word on one face; True when it is a face in this frame.
+
+        Args:
+            track: one of `tracks`.
+            score: 0..1, NaN where the engine gives none.
+            box_xyxy: `(4,)` bounds of the vertices, frame pixels.
+            next_roi: where to look in the next frame.
+            frame_size_wh: width and height of the frame.
+        """
+        scored = not math.isnan(score)
+        seen = (not scored or score >= self.rules.min_score) and is_plausible(
+            next_roi, frame_size_wh
+        )
+        track.frames += 1
+        if not seen:
+            track.misses += 1
+            return False
+        if not scored and track.unconfirmed >= self.rules.unconfirmed_detections:
+            track.misses = self.rules.lost_frames
+            return False
+        if not track.confirmed:
+            track.id = self._next_id
+            self._next_id += 1
+        track.misses = 0
+        if scored:
+            track.score = score
+        track.box_xyxy = box_xyxy
+        if track.roi.change_to(next_roi) > self.rules.deadband:
+            track.roi = next_roi
+        return True
+
+    def settle(self) -> None:
+        """End what is lost: faces missed too often, candidates never confirmed, doubles."""
+        alive = [
+            track
+            for track in self.tracks
+            if track.misses < (self.rules.lost_frames if track.confirmed else 1)
+        ]
+        kept: list[Track] = []
+        for track in sorted(alive, key=lambda one: (not one.confirmed, one.id)):
+            if not self._taken(track.roi, kept):
+                kept.append(track)
+        self.tracks = kept
+
+    def _best_match(self, roi: Roi, tracks: Sequence[Track]) -> Track | None:
+        best = max(tracks, key=lambda track: roi.overlap(track.roi), default=None)
+        if best is None or roi.overlap(best.roi) <= self.rules.max_overlap:
+            return None
+        return best
+
+    def _taken(self, roi: Roi, tracks: Sequence[Track]) -> bool:
+        return any(roi.overlap(track.roi) > self.rules.max_overlap for track in tracks)
+
+
+def is_plausible(roi: Roi, frame_size_wh: tuple[int, int]) -> bool:
+    """Whether a face can be there: finite, not tiny, not huge, its centre inside the frame."""
+    width, height = frame_size_wh
+    return (
+        math.isfinite(roi.cx + roi.cy + roi.side + roi.roll)
+        and MIN_ROI_SIDE_PX <= roi.side <= 6.0 * max(width, height)
+        and -0.1 * width <= roi.cx <= 1.1 * width
+        and -0.1 * height <= roi.cy <= 1.1 * height
+    )
