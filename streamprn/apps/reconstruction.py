@@ -1,0 +1,321 @@
+"""A picture to dense 3D faces: detection, crop, network, and everything that follows from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from streamprn.apps import textures
+from streamprn.apps.meshes import PUPIL_DISTANCE_M, Mesh
+from streamprn.engines.protocol import OUTER_EYE_CORNERS
+from streamprn.kernels import normals, pose, raster, sampling, uv, visibility, warp
+from streamprn.records import FrameImage, Pose, Roi
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from streamprn.engines.protocol import Engine
+    from streamprn.engines.topology import Topology
+    from streamprn.records import Detection, Float32, Float64, UInt8
+
+# The outer corners of the eyes are about this many pupil distances apart.
+_OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
+
+
+class FaceDetector(Protocol):
+    """What finds the faces of a picture."""
+
+    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+        """Faces in the whole picture, best first."""
+
+    def detect_tiled(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+        """Faces too small for one pass over the whole picture."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One dense 3D face of a picture; costly results are computed when first asked for.
+
+    Attributes:
+        image: `(H, W, 3)` uint8, the whole picture.
+        charts: texture charts of the topology.
+        score: 0..1.
+        roi: the region that the network saw last.
+        vertices: `(N, 3)` float32, frame pixels, y down, z towards the camera, minimum 0.
+        box_xyxy: `(4,)` float32, bounds of the vertices.
+        pose: see `records.Pose`.
+    """
+
+    image: UInt8
+    charts: textures.Charts
+    score: float
+    roi: Roi
+    vertices: Float32
+    box_xyxy: Float32
+    pose: Pose
+    _cache: dict[tuple[int, str], UInt8] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def topology(self) -> Topology:
+        """The meaning of the vertices."""
+        return self.charts.topology
+
+    @property
+    def landmarks(self) -> Float32:
+        """`(68, 3)` float32, iBUG/300-W order, in the space of `vertices`."""
+        return self.vertices[self.topology.landmarks]
+
+    @cached_property
+    def visible(self) -> NDArray[np.bool_]:
+        """`(N,)` bool: the vertex faces the camera and nothing of the face is before it."""
+        return visibility.visible_vertices(self.vertices, self.topology.triangles, self.normals)
+
+    @cached_property
+    def visible_landmarks(self) -> NDArray[np.bool_]:
+        """`(68,)` bool."""
+        return self.visible[self.topology.landmarks]
+
+    @cached_property
+    def colours(self) -> UInt8:
+        """`(N, 3)` uint8 RGB: the picture at every vertex (hidden ones show what hides them)."""
+        return sampling.vertex_colours(self.image, self.vertices)
+
+    @cached_property
+    def normals(self) -> Float32:
+        """`(N, 3)` float32 unit, outward; x right, y **down**, z to the camera."""
+        return normals.vertex_normals(self.vertices, self.topology.triangles)
+
+    @cached_property
+    def position_map(self) -> Float32:
+        """`(256, 256, 3)` float32: the vertices at their texels, frame pixels, 0 elsewhere."""
+        return uv.scatter(self.vertices, self.topology.texel)
+
+    @cached_property
+    def depth(self) -> Float32:
+        """`(H, W)` float32: z of the face in every pixel of the picture, NaN where it is not."""
+        height, width = self.image.shape[:2]
+        return raster.depth(self.vertices, self.topology.triangles, height, width)
+
+    @property
+    def camera(self) -> Float64:
+        """`(3, 4)` float64: canonical points `(x, y, z, 1)` to frame pixels, y down, and depth."""
+        flip = np.diag([1.0, -1.0, 1.0])
+        turn = self.pose.scale * flip @ self.pose.rotation
+        return np.hstack([turn, self.pose.translation[:, None]])
+
+    @cached_property
+    def front_vertices(self) -> Float32:
+        """`(N, 3)` float32: the face turned to the camera, at its place and size in the frame."""
+        centre = self.pose.translation
+        up = (self.vertices.astype(np.float64) - centre) * (1.0, -1.0, 1.0)
+        turned = (up @ self.pose.rotation) * (1.0, -1.0, 1.0) + centre
+        turned[:, 2] -= turned[:, 2].min()
+        middle = 0.5 * (turned[:, :2].min(axis=0) + turned[:, :2].max(axis=0))
+        wanted = 0.5 * (self.box_xyxy[:2] + self.box_xyxy[2:])
+        turned[:, :2] += wanted - middle
+        return turned.astype(np.float32)
+
+    def texture(self, size: int = 256, fill: str = "picture") -> UInt8:
+        """`(size, size, 3)` uint8 UV texture.
+
+        Args:
+            size: texels a side.
+            fill: what hidden texels hold: "picture" (what the picture shows there), "zero", or
+                "mirror" (the mirrored half of the face, its light matched).
+        """
+        key = (size, fill)
+        if key not in self._cache:
+            surface = textures.Surface(self.image, self.vertices, self.visible, self.charts)
+            self._cache[key] = textures.face_texture(surface, size, fill)
+        return self._cache[key]
+
+    @property
+    def metres_per_pixel(self) -> float:
+        """An estimate from the width between the outer eye corners, free of the head's pose."""
+        right, left = (self.landmarks[index] for index in OUTER_EYE_CORNERS)
+        width = float(np.linalg.norm(left - right)) / _OUTER_CORNERS_PER_PUPIL_DISTANCE
+        return PUPIL_DISTANCE_M / max(width, 1e-3)
+
+    def mesh(
+        self,
+        *,
+        front: bool = False,
+        texture_size: int | None = None,
+        fill: str = "picture",
+        masked: bool = False,
+    ) -> Mesh:
+        """The face as a mesh file holds it: y up, its lowest row of the picture at y = 0.
+
+        Args:
+            front: turned to the camera instead of as in the picture.
+            texture_size: texels a side; None for vertex colours.
+            fill: see `texture`.
+            masked: vertex colours of hidden vertices are black.
+        """
+        points = self.front_vertices if front else self.vertices
+        facing = self.normals
+        if front:
+            flip = np.array([1.0, -1.0, 1.0])
+            facing = ((facing * flip) @ self.pose.rotation * flip).astype(np.float32)
+        up = points * np.array([1.0, -1.0, 1.0], np.float32)
+        up[:, 1] += self.image.shape[0] - 1
+        textured = texture_size is not None
+        return Mesh(
+            vertices=up,
+            triangles=self.topology.triangles,
+            normals=(facing * (1.0, -1.0, 1.0)).astype(np.float32),
+            colours=None if textured else self._mesh_colours(masked),
+            uv=self.topology.uv if textured else None,
+            texture=self.texture(texture_size, fill) if texture_size is not None else None,
+            metres_per_pixel=self.metres_per_pixel,
+        ).without_degenerates()
+
+    def _mesh_colours(self, masked: bool) -> UInt8:
+        return np.where(self.visible[:, None], self.colours, 0) if masked else self.colours
+
+
+class Reconstructor:
+    """Finds the faces of pictures and reconstructs them, one picture at a time.
+
+    Args:
+        engine: any engine.
+        detector: finds faces where no boxes are given; None to demand boxes.
+        max_faces: the most faces of one picture, best score first.
+        min_score: of the detector, and of the engine where it scores.
+        passes: how often the network may see a face: after a pass whose mesh does not fill the
+            crop as it should, or that shows a face turned far away, it is cropped again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        detector: FaceDetector | None = None,
+        *,
+        max_faces: int = 16,
+        min_score: float = 0.5,
+        passes: int = 2,
+    ) -> None:
+        self.engine = engine
+        self.detector = detector
+        self.max_faces = max_faces
+        self.min_score = min_score
+        self.passes = passes
+        topology = engine.topology
+        self._charts = textures.Charts(topology)
+        self._reference = pose.Reference(topology.canonical, topology.pose_weights)
+
+    def reconstruct(
+        self, image: UInt8, boxes: Sequence[Float32] | NDArray[np.float32] | None = None
+    ) -> list[Reconstruction]:
+        """The faces of a picture.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            boxes: `(K, 4)` face boxes x0, y0, x1, y1 in pixels, in place of detection; such
+                faces are kept whatever their score, in the order given.
+
+        Returns:
+            Largest face first where they were detected.
+        """
+        if boxes is not None:
+            rois = [self.engine.crop.roi_from_box(np.asarray(box, np.float32)) for box in boxes]
+            return self.from_rois(image, rois, [1.0] * len(rois))
+        detections = self.detect(image)[: self.max_faces]
+        rois = [self._roi_of(detection) for detection in detections]
+        faces = self.from_rois(image, rois, [found.score for found in detections])
+        kept = [face for face in faces if face.score >= self.min_score]
+        return sorted(_distinct(kept), key=lambda face: -face.roi.side)
+
+    def detect(self, image: UInt8) -> list[Detection]:
+        """Detections, best first; tiles are searched where the whole picture shows none."""
+        if self.detector is None:
+            raise ValueError("boxes are needed where there is no detector")
+        frame = FrameImage.from_rgb(np.ascontiguousarray(image))
+        found = self.detector.detect(frame, min_score=self.min_score)
+        if not found:
+            found = self.detector.detect_tiled(frame, min_score=self.min_score)
+        return sorted(found, key=lambda detection: -detection.score)
+
+    def _roi_of(self, detection: Detection) -> Roi:
+        right, left = detection.keypoints[0], detection.keypoints[1]
+        roll = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
+        return self.engine.crop.roi_from_box(detection.box_xyxy, roll)
+
+    def from_rois(
+        self, image: UInt8, rois: Sequence[Roi], scores: Sequence[float]
+    ) -> list[Reconstruction]:
+        """Reconstruct the faces in regions of a picture, batched; `scores` where there are none."""
+        image = np.ascontiguousarray(image)
+        faces: list[Reconstruction] = []
+        batch = max(self.engine.max_batch, 1)
+        for start in range(0, len(rois), batch):
+            part = slice(start, start + batch)
+            faces += self._refined(image, list(rois[part]), list(scores[part]))
+        return faces
+
+    def _refined(self, image: UInt8, rois: list[Roi], scores: list[float]) -> list[Reconstruction]:
+        faces: dict[int, Reconstruction] = {}
+        todo = dict(enumerate(rois))
+        for _ in range(self.passes):
+            found = self._infer(image, list(todo.values()), [scores[index] for index in todo])
+            again: dict[int, Roi] = {}
+            for index, (face, next_roi) in zip(todo, found, strict=True):
+                worse = index in faces and face.score < 0.5 * faces[index].score
+                if not worse:
+                    faces[index] = face
+                if self._worth_another_pass(face, next_roi):
+                    again[index] = next_roi
+            todo = again
+            if not todo:
+                break
+        return [faces[index] for index in range(len(rois))]
+
+    @staticmethod
+    def _worth_another_pass(face: Reconstruction, next_roi: Roi) -> bool:
+        plausible = math.isfinite(next_roi.cx + next_roi.cy + next_roi.side + next_roi.roll)
+        moved = face.roi.change_to(next_roi) > 0.04
+        return plausible and next_roi.side > 4.0 and (moved or abs(face.pose.yaw) > 30.0)
+
+    def _infer(
+        self, image: UInt8, rois: list[Roi], scores: list[float]
+    ) -> list[tuple[Reconstruction, Roi]]:
+        rule, topology = self.engine.crop, self.engine.topology
+        matrices = np.stack([rule.frame_from_crop(roi) for roi in rois])
+        inference = self.engine.infer(warp.warp_rgb(image, matrices, rule.size))
+        results = []
+        for index, roi in enumerate(rois):
+            position_map = inference.maps[index]
+            vertices, box = uv.restore_with_bounds(position_map, topology.texel, matrices[index])
+            own = float(inference.scores[index])
+            face = Reconstruction(
+                image=image,
+                charts=self._charts,
+                score=scores[index] if math.isnan(own) else own,
+                roi=roi,
+                vertices=vertices,
+                box_xyxy=box,
+                pose=pose.estimate(vertices, self._reference),
+            )
+            points = position_map.reshape(-1, 3)[topology.texel]
+            next_roi = rule.next_roi(roi, uv.bounds(points), points[topology.landmarks])
+            results.append((face, next_roi))
+        return results
+
+
+def _distinct(faces: list[Reconstruction]) -> list[Reconstruction]:
+    """Less the faces that converged onto a better one."""
+    kept: list[Reconstruction] = []
+    for face in faces:
+        nose = face.landmarks[30, :2]
+        near = (
+            np.linalg.norm(nose - other.landmarks[30, :2]) < 0.15 * other.roi.side for other in kept
+        )
+        if not any(near):
+            kept.append(face)
+    return kept

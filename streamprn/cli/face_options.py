@@ -1,0 +1,68 @@
+"""The options that `reconstruct`, `swap`, `edit` and `evaluate` share, and what they open."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from streamprn.cli.parser import positive_int
+
+if TYPE_CHECKING:
+    from streamprn.apps.reconstruction import Reconstructor
+    from streamprn.engines.engine import Backend
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of engine, runtime and detector."""
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--engine", default="facemesh", metavar="NAME", help="engine name or folder (%(default)s)"
+    )
+    group.add_argument(
+        "--backend",
+        default="auto",
+        choices=("auto", "openvino", "onnxruntime", "tensorrt"),
+        help="runtime of the networks (%(default)s)",
+    )
+    group.add_argument(
+        "--threads", type=positive_int, default=2, metavar="N", help="CPU threads (%(default)s)"
+    )
+    group.add_argument(
+        "--detector",
+        default="short",
+        choices=("short", "full"),
+        help="face detector: short for near faces, full for far ones (%(default)s)",
+    )
+    group.add_argument(
+        "--min-score",
+        type=probability,
+        default=0.5,
+        metavar="P",
+        help="faces below this score are left out (%(default)s)",
+    )
+
+
+def probability(text: str) -> float:
+    """An argument type: a number in 0..1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number in 0..1")
+    return number
+
+
+def open_reconstructor(args: argparse.Namespace, *, detect: bool = True) -> Reconstructor:
+    """Open what `add_engine_options` chose; no detector where boxes are given instead."""
+    from streamprn.apps.reconstruction import Reconstructor
+    from streamprn.engines.detectors import open_detector
+    from streamprn.engines.engine import open_engine
+
+    engine = open_engine(args.engine, backend=args.backend, threads=args.threads)
+    # Detectors have no TensorRT plans; they take the best CPU runtime.
+    backend: Backend = "auto" if args.backend == "tensorrt" else args.backend
+    detector = None
+    if detect:
+        detector = open_detector(args.detector, backend=backend, threads=args.threads)
+    return Reconstructor(engine, detector, min_score=args.min_score)
