@@ -1,0 +1,223 @@
+"""Plans on disk: what each was built from, and the one folder where they are kept.
+
+A plan file is a line of magic, the length of a header, the header (JSON: the key and the SHA-256
+of the rest), and TensorRT's bytes. TensorRT trusts a plan it is given and may crash on a wrong
+one, so a plan is refused here, with the reason, before TensorRT sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import struct
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from streamprn import paths
+from streamprn.errors import BackendError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAGIC: Final = b"StreamPRN plan 1\n"
+LOCK_TIMEOUT_S: Final = 1800.0
+LOCK_POLL_S: Final = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKey:
+    """All that a plan depends on.
+
+    Attributes:
+        onnx_sha256: of the network's file.
+        flavour: "tensorrt" or "tensorrt-rtx".
+        version: of that package; plans of another version do not load.
+        precision: "fp32", "tf32" or "fp16".
+        profile: least, typical and largest batch.
+        target: the GPU, or the compute capabilities.
+    """
+
+    onnx_sha256: str
+    flavour: str
+    version: str
+    precision: str
+    profile: tuple[int, int, int]
+    target: str
+
+    def difference(self, wanted: PlanKey) -> str:
+        """Why a plan with this key will not do for `wanted`, or an empty string."""
+        if self.onnx_sha256 != wanted.onnx_sha256:
+            return "it was built from another network"
+        for name in ("flavour", "version", "precision", "profile", "target"):
+            mine, theirs = getattr(self, name), getattr(wanted, name)
+            if mine != theirs:
+                return f"its {name} is {mine}, needed is {theirs}"
+        return ""
+
+    @property
+    def file_name(self) -> str:
+        """One file per use; a newer network or package takes the place of the older plan."""
+        target = re.sub(r"[^a-z0-9]+", "-", self.target.lower()).strip("-")
+        return f"{self.flavour}-{self.precision}-b{self.profile[2]}-{target}.plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A serialized engine and what it was built from."""
+
+    key: PlanKey
+    data: bytes
+
+    def save(self, path: Path) -> None:
+        """Write the file at once or not at all."""
+        header = asdict(self.key) | {"sha256": hashlib.sha256(self.data).hexdigest()}
+        text = json.dumps(header).encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(prefix=".plan-", dir=path.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(MAGIC + struct.pack("<I", len(text)) + text)
+                file.write(self.data)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path, wanted: PlanKey | None = None) -> Plan:
+        """Read a plan that `save` wrote.
+
+        Raises:
+            EngineError: the file is missing, damaged, or was not built for `wanted`; the message
+                says in what it differs.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _refusal(path, error.strerror or str(error)) from error
+        key, data = _split(path, content)
+        if wanted is not None and (reason := key.difference(wanted)):
+            raise _refusal(path, reason)
+        return cls(key, data)
+
+
+def read_key(path: Path) -> PlanKey:
+    """What the plan at `path` was built from. Raises `EngineError` as `Plan.load` does."""
+    return Plan.load(path).key
+
+
+def _refusal(path: Path, reason: str) -> EngineError:
+    return EngineError(f"{path}: plan refused: {reason}", hint="run `streamprn engine build`")
+
+
+def _split(path: Path, content: bytes) -> tuple[PlanKey, bytes]:
+    start = len(MAGIC) + 4
+    if not content.startswith(MAGIC) or len(content) < start:
+        raise _refusal(path, "it is not a plan of StreamPRN's")
+    (length,) = struct.unpack_from("<I", content, len(MAGIC))
+    data = content[start + length :]
+    try:
+        header: dict[str, Any] = json.loads(content[start : start + length])
+        digest = header.pop("sha256")
+        key = PlanKey(**header | {"profile": tuple(header["profile"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refusal(path, "its header is damaged") from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise _refusal(path, "it is damaged or cut short")
+    return key, data
+
+
+class PlanStore:
+    """The folder of plans, one sub-folder per engine.
+
+    Args:
+        root: the folder, by default under `STREAMPRN_HOME`.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or paths.cache() / "plans"
+
+    def path(self, engine: str, key: PlanKey) -> Path:
+        """Where the plan of that key is, or will be."""
+        return self.root / engine / key.file_name
+
+    def plans(self, engine: str) -> list[Path]:
+        """The plans of an engine, sound or not."""
+        return sorted((self.root / engine).glob("*.plan"))
+
+    def obtain(
+        self, engine: str, key: PlanKey, build: Callable[[], bytes], *, rebuild: bool = False
+    ) -> tuple[Plan, str]:
+        """The plan of that key, built if need be, and why it was built (or an empty string).
+
+        Processes that want the same plan wait for the one that builds it.
+
+        Raises:
+            BackendError: building failed, or another process has been at it for half an hour.
+        """
+        path = self.path(engine, key)
+        reason = "asked to rebuild"
+        if not rebuild:
+            plan, reason = self._sound(path, key)
+            if plan is not None:
+                return plan, ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock")):
+            if not rebuild:
+                # Another process may have built it while this one waited.
+                plan, reason = self._sound(path, key)
+                if plan is not None:
+                    return plan, ""
+            plan = Plan(key, build())
+            plan.save(path)
+        return plan, reason
+
+    @staticmethod
+    def _sound(path: Path, key: PlanKey) -> tuple[Plan | None, str]:
+        if not path.exists():
+            return None, "there was none"
+        try:
+            return Plan.load(path, key), ""
+        except EngineError as error:
+            _log.warning("%s; building it again", error.what)
+            return None, error.what
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock; the system lets go of it where a process dies."""
+    end = time.monotonic() + LOCK_TIMEOUT_S
+    with path.open("a+b") as file:
+        while not _try_lock(file):
+            if time.monotonic() > end:
+                raise BackendError(
+                    f"{path}: another process has held the lock for {LOCK_TIMEOUT_S / 60:.0f} min",
+                    hint="end it, then try again",
+                )
+            time.sleep(LOCK_POLL_S)
+        yield
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
