@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from skimage import data
 
 from streamprn.engines.resfcn256 import graph, importer, uvdata
 from streamprn.engines.resfcn256.architecture import (
@@ -50,7 +51,7 @@ def settled(arrays: Arrays, landmarks: np.ndarray) -> Arrays:
     """The same network, its last layer scaled so that a face that it follows stays in place.
 
     The landmarks of a random map are scattered; here their box is that of a face which fits the
-    crop, whatever the crop shows, or tracking would lose it within a few frames.
+    crop, or tracking would lose it within a few frames.
     """
     import openvino
 
@@ -58,7 +59,7 @@ def settled(arrays: Arrays, landmarks: np.ndarray) -> Arrays:
     arrays = arrays | {f"{last}/moving_variance": np.full(3, 1e4, np.float32)}
     core = openvino.Core()
     model = core.read_model(graph.build(arrays).SerializeToString())
-    crop = np.random.default_rng(1).random((1, 256, 256, 3), np.float32)
+    crop = np.float32(data.astronaut()[None, :256, 96:352]) / 255
     maps = core.compile_model(model, "CPU")(crop)[0].reshape(-1, 3)[landmarks].astype(np.float64)
     logits = np.log(maps / (1 - maps))
     half = 255 / 1.6 / 2
@@ -75,8 +76,8 @@ def settled(arrays: Arrays, landmarks: np.ndarray) -> Arrays:
 
 def make_random_bundle(folder: Path, seed: int = 0) -> Path:
     """An engine bundle in `folder`, whose last part is the engine's name."""
-    data = write_uv_data(folder.parent / f".{folder.name}-uv-data")
-    topology = uvdata.read_topology(data, licence="Apache-2.0", provenance="tests/support")
+    uv_data = write_uv_data(folder.parent / f".{folder.name}-uv-data")
+    topology = uvdata.read_topology(uv_data, licence="Apache-2.0", provenance="tests/support")
     return importer.write_bundle(
         settled(random_variables(seed), topology.texel[topology.landmarks]),
         topology,
