@@ -42,6 +42,8 @@ STAGES = (
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 NS_PER_MS = 1e6
 MIB = 1 << 20
+#: A run without a face, or far behind its pace, is given up after this and three times its length.
+PATIENCE_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def measure(plan: Plan) -> Measurement:
     collector = _Collector(plan, stop)
     opened_ns = time.monotonic_ns()
     pipeline = Pipeline(plan.config(), sinks=[collector])
-    patience = threading.Timer(plan.warmup_s + 3 * plan.seconds + 30.0, stop.set)
+    patience = threading.Timer(plan.warmup_s + 3 * plan.seconds + PATIENCE_S, stop.set)
     patience.daemon = True
     patience.start()
     try:

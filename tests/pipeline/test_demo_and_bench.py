@@ -1,0 +1,79 @@
+"""The demo and the benchmark, as commands a newcomer runs first."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+
+from streamprn import bench, demo
+from streamprn.bench.measure import STAGES
+from streamprn.errors import InputError, StreamPRNError
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=100)
+
+
+def test_the_demo_finds_the_face_receives_it_and_draws_it(tmp_path, console):
+    out = tmp_path / "demo.png"
+    assert demo.run(out=out, seconds=1.0, console=console) == 0
+    text = console.file.getvalue()
+    assert "30 face" in text
+    assert "vertices" in text
+    picture = cv2.imread(str(out))
+    assert picture.shape == (960, 1280, 3)
+    original, drawn = picture[:480, 640:], picture[480:, 640:]
+    assert np.ptp(drawn) > 200  # the depth panel shows something
+    assert np.abs(original.astype(int) - drawn).mean() > 20
+
+
+def test_bench_measures_every_stage_and_writes_json_and_a_plot(tmp_path, console):
+    report, picture = tmp_path / "bench.json", tmp_path / "bench.png"
+    code = bench.run(
+        streams=2,
+        seconds=1.0,
+        warmup_s=0.3,
+        json_path=report,
+        plot_path=picture,
+        console=console,
+    )
+    assert code in (0, 1)  # whether the pace is held depends on the machine
+    found = json.loads(report.read_text())
+    (run,) = found["runs"]
+    assert run["streams"] == 2
+    assert set(run["stages_ms"]) == set(STAGES)
+    for name in ("decode", "crop", "network", "geometry", "publish", "subscribe"):
+        assert run["stages_ms"][name]["p50"] > 0, name
+    assert run["latency_ms"]["p50"] <= run["received_ms"]["max"]
+    assert run["faces"] == run["frames"]
+    assert found["machine"]["versions"]
+    assert cv2.imread(str(picture)) is not None
+    assert "due to published" in console.file.getvalue()
+
+
+def test_bench_without_a_face_says_so(clips, console):
+    with pytest.raises(StreamPRNError, match="no face"):
+        bench.run(clips.no_face().uri, fps=0, seconds=0.2, warmup_s=0.1, console=console)
+
+
+def test_bench_refuses_what_it_cannot_measure(console):
+    with pytest.raises(InputError, match="--streams"):
+        bench.run(streams=0, console=console)
+    with pytest.raises(InputError, match="unknown peer"):
+        bench.run(against="nobody", console=console)
+    with pytest.raises(InputError, match="--find-max"):
+        bench.run(find_max=True, fps=0, console=console)
+
+
+def test_bench_against_a_peer_that_is_not_installed_says_how_to_install_it(
+    monkeypatch, tmp_path, console
+):
+    monkeypatch.setenv("STREAMPRN_PEERS_PYTHON", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="make peers"):
+        bench.run(against="mediapipe", console=console)
