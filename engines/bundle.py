@@ -6,6 +6,9 @@ import difflib
 import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from streamprn.engines.protocol import CropRule
 from streamprn.engines.topology import Topology
@@ -14,6 +17,8 @@ from streamprn.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from streamprn.kernels.uv import Operator
 
@@ -72,43 +77,91 @@ class Bundle:
         """Read the topology. Raises `EngineError` where it is damaged."""
         return Topology.load(self.topology_file)
 
-    def operator(self, topology: Topology) -> Operator:
-        """Read the UV operator of decoder "subdivision".
+    def subdivision(self, topology: Topology) -> Subdivision:
+        """Read the operator file of decoder "subdivision".
 
         Raises:
             EngineError: the file is damaged or does not fit the topology.
         """
         assert self.operator_file is not None
-        return load_operator(self.operator_file, topology)
+        return Subdivision.load(self.operator_file, topology)
 
 
-def load_operator(path: Path, topology: Topology) -> Operator:
-    """Read `operator.npz`: stage 1 as CSR, stage 2 as barycentric rows (format 1)."""
-    import zipfile
+@dataclass(frozen=True, slots=True)
+class Subdivision:
+    """The linear map from a network's P points to the texels of a topology.
 
-    import numpy as np
+    Attributes:
+        starts: `(P,)` int64, first entry of each row of stage 0 (square, CSR). It moves the points
+            so that the smooth surface, which shrinks from its control points, passes near where
+            they were.
+        sources: `(K,)` int64, its columns.
+        weights: `(K,)` float32, its values.
+        operator: the surface, and its place in the UV plane.
+    """
 
-    from streamprn.kernels.uv import Operator
+    starts: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    operator: Operator
 
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            if int(data["format"]) != 1:
-                raise ValueError(f"format {int(data['format'])}, expected 1")
-            operator = Operator(
-                indptr1=np.ascontiguousarray(data["indptr1"], np.int32),
-                indices1=np.ascontiguousarray(data["indices1"], np.int32),
-                weights1=np.ascontiguousarray(data["weights1"], np.float32),
-                indices2=np.ascontiguousarray(data["indices2"], np.int32),
-                weights2=np.ascontiguousarray(data["weights2"], np.float32),
-                texel=topology.texel,
-            )
+    @classmethod
+    def load(cls, path: Path, topology: Topology) -> Subdivision:
+        """Read an .npz file (format 1): stages 0 and 1 as CSR, stage 2 as barycentric rows.
+
+        Raises:
+            EngineError: the file is missing, damaged, or does not fit the topology.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                if int(data["format"]) != 1:
+                    raise ValueError(f"format {int(data['format'])}, expected 1")
+                return cls._from_arrays(data, topology)
+        except (OSError, ValueError, KeyError, EOFError, IndexError, BadZipFile) as error:
+            raise EngineError(
+                f"{path}: not an operator of this topology: {error}",
+                hint="import or build the engine again",
+            ) from error
+
+    @classmethod
+    def _from_arrays(
+        cls, data: Mapping[str, NDArray[np.generic]], topology: Topology
+    ) -> Subdivision:
+        from streamprn.kernels.uv import Operator
+
+        operator = Operator(
+            indptr1=np.ascontiguousarray(data["indptr1"], np.int32),
+            indices1=np.ascontiguousarray(data["indices1"], np.int32),
+            weights1=np.ascontiguousarray(data["weights1"], np.float32),
+            indices2=np.ascontiguousarray(data["indices2"], np.int32),
+            weights2=np.ascontiguousarray(data["weights2"], np.float32),
+            texel=topology.texel,
+        )
         operator.check()
-    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        raise EngineError(
-            f"{path}: not an operator of this topology: {error}",
-            hint="import or build the engine again",
-        ) from error
-    return operator
+        starts = np.ascontiguousarray(data["indptr0"], np.int64)
+        sources = np.ascontiguousarray(data["indices0"], np.int64)
+        weights = np.ascontiguousarray(data["weights0"], np.float32)
+        count = starts.shape[0] - 1
+        good = (
+            (starts[1:] > starts[:-1]).all()
+            and starts[0] == 0
+            and starts[-1] == sources.shape[0] == weights.shape[0]
+            and 0 <= sources.min() <= sources.max() < count
+        )
+        if not good:
+            raise ValueError("the arrays of stage 0 contradict each other")
+        if operator.point_count > count:
+            raise ValueError(f"stage 1 wants {operator.point_count} points, stage 0 has {count}")
+        return cls(starts[:-1], sources, weights, operator)
+
+    def correct(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points `(B, P, 3)` to the control points of the surface, the same shape.
+
+        Without a matrix product: BLAS would wake its threads for this little, which cost
+        milliseconds where other threads had the cores.
+        """
+        gathered = points[:, self.sources] * self.weights[:, None]
+        return np.add.reduceat(gathered, self.starts, axis=1)
 
 
 class _Manifest:

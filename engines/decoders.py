@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.engines.bundle import Bundle
+    from streamprn.engines.bundle import Bundle, Subdivision
     from streamprn.engines.topology import Topology
-    from streamprn.kernels.uv import Operator
 
     Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -35,8 +34,8 @@ class SubdivisionDecoder:
     probability.
     """
 
-    def __init__(self, operator: Operator) -> None:
-        self._operator = operator
+    def __init__(self, subdivision: Subdivision) -> None:
+        self._subdivision = subdivision
 
     def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Decoder.decode`."""
@@ -44,7 +43,8 @@ class SubdivisionDecoder:
 
         points = outputs["points"] * np.array([1, 1, -1], np.float32)
         points[:, :, :2] -= np.float32(0.5)
-        uv.subdivide(points, self._operator, out=maps)
+        control = self._subdivision.correct(points)
+        uv.subdivide(control, self._subdivision.operator, out=maps)
         logits = np.clip(outputs["logit"].reshape(-1), -60, 60)
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
@@ -65,7 +65,7 @@ class PositionMapDecoder:
 def open_decoder(bundle: Bundle, topology: Topology) -> Decoder:
     """The decoder that the bundle's manifest names."""
     if bundle.decoder == "subdivision":
-        return SubdivisionDecoder(bundle.operator(topology))
+        return SubdivisionDecoder(bundle.subdivision(topology))
     if bundle.decoder == "position-map":
         return PositionMapDecoder(topology, bundle.output_scale)
     raise EngineError(f"engine {bundle.name}: there is no decoder {bundle.decoder!r}")

@@ -178,7 +178,7 @@ def open_detector(
 
     Args:
         kind: see `DetectorSpec`.
-        backend: the runtime, or "auto" for the best one on the CPU.
+        backend: the runtime, or "auto" for the best one present.
         threads: CPU threads of one inference.
 
     Raises:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.
-RUNTIMES = ("openvino", "onnxruntime")
+RUNTIMES = ("tensorrt", "openvino", "onnxruntime")
 
 
 class BundleEngine:
@@ -83,7 +83,8 @@ class BundleEngine:
     def warm_up(self) -> None:
         """Run once on zeros for every batch size, so that the first face is not late."""
         size = self.crop.size
-        for count in range(1, self._max_batch + 1):
+        counts = range(1, self._max_batch + 1) if self._bundle.batched else (1,)
+        for count in counts:
             self.infer(np.zeros((count, size, size, 3), np.float32))
 
     def close(self) -> None:

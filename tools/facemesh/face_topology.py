@@ -45,15 +45,18 @@ OUTLINES = {
 
 @dataclass(frozen=True)
 class Operator:
-    """The two sparse stages from 468 points to N texels.
+    """The sparse stages from 468 points to N texels.
 
     Attributes:
+        correction: `(468, 468)` CSR float32, moves the points so that the limit surface passes
+            near them, see `control_correction`.
         stage1: `(M, 468)` CSR float32, points of the Loop limit surface.
         indices2: `(N, 3)` int32, the corners of each texel's triangle among the M points.
         weights2: `(N, 3)` float32, its barycentric weights.
         texel: `(N,)` int32, flat texel indices, increasing.
     """
 
+    correction: sp.csr_matrix
     stage1: sp.csr_matrix
     indices2: NDArray[np.int32]
     weights2: NDArray[np.float32]
@@ -61,7 +64,8 @@ class Operator:
 
     def apply(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """`(468, k)` to `(N, k)` in float64."""
-        fine = self.stage1.astype(np.float64) @ points
+        control = self.correction.astype(np.float64) @ points
+        fine = self.stage1.astype(np.float64) @ control
         return np.einsum("nj,njk->nk", self.weights2.astype(np.float64), fine[self.indices2])
 
 
@@ -84,9 +88,10 @@ def build(
     fine_uv = stage1 @ layout
     index, barycentric = surface.rasterise(fine_uv, fine_faces, UV_SIZE)
     used = _meshable(index >= 0)
-    index, barycentric = _symmetric(index, barycentric, used, fine_faces, fine_uv)
+    _check_symmetry(index, barycentric, used, fine_faces, fine_uv)
     texel = np.flatnonzero(used)
     operator = Operator(
+        correction=control_correction(stage1[: len(mesh.vertices)]).astype(np.float32),
         stage1=stage1.astype(np.float32),
         indices2=fine_faces[index[used]].astype(np.int32),
         weights2=barycentric[used].astype(np.float32),
@@ -115,6 +120,19 @@ def build(
     return topology, operator, point_uv
 
 
+def control_correction(limit: sp.csr_matrix) -> sp.csr_matrix:
+    """Two Jacobi steps towards the inverse of `limit`, the rows of the points themselves.
+
+    A Loop surface shrinks from its control points: by 0.6 % of the face's size in the mean and
+    1.5 % at the eyelids, which narrows the eyes. The exact inverse would interpolate the points
+    but amplifies their noise into ripples; two steps leave 0.16 % and a smooth surface.
+    """
+    rest = sp.identity(limit.shape[0], format="csr") - limit
+    correction = (sp.identity(limit.shape[0], format="csr") + rest + rest @ rest).tocsr()
+    correction.sort_indices()
+    return correction
+
+
 def _meshable(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The texels that are corners of at least one grid triangle, symmetric about the middle."""
     mask = mask & mask[:, ::-1]
@@ -129,19 +147,18 @@ def _meshable(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return used & mask
 
 
-def _symmetric(
+def _check_symmetry(
     index: NDArray[np.int64],
     barycentric: NDArray[np.float64],
     used: NDArray[np.bool_],
     faces: NDArray[np.int64],
     uv: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Check that mirrored texels sit at mirrored places, to rounding."""
+) -> None:
+    """Raise `ValueError` unless mirrored texels sit at mirrored places, to rounding."""
     place = np.einsum("rcj,rcjk->rck", barycentric, uv[faces[index]])
     error = np.abs(place + place[:, ::-1] * [1, -1] - [1, 0])[used]
     if error.max() > 1e-9:
         raise ValueError(f"the layout is asymmetric by {error.max()}")
-    return index, barycentric
 
 
 def _texel_mirror(texel: NDArray[np.int64]) -> NDArray[np.int64]:
