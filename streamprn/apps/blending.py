@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-_LINEAR = linear_from_srgb(np.arange(256) / 255.0)
+_LOG_LIGHT = np.log(np.maximum(linear_from_srgb(np.arange(256) / 255.0), 3e-4))
 _SWEEPS = 24
+_FEWEST_SKIN_PIXELS = 16
 _COARSEST_PX = 4
 # Rim differences above this are hair, a hand or the background, not a difference of skin.
 _LARGEST_RIM_STEP = 60.0
@@ -33,58 +34,117 @@ _LARGEST_RIM_STEP = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ColourMatch:
-    """An affine map of linear RGB, `matrix @ colour + offset`: `(3, 3)` and `(3,)` float64."""
+    """Takes one face's skin to another's: brightness, contrast and tint, in linear light.
 
-    matrix: Float64
-    offset: Float64
+    Colours are taken as logarithms of linear light, split into brightness (their mean) and tint
+    (the rest). A pixel's tint moves as far as it has the tint of the skin itself: neutral things
+    (eyes, teeth, spectacles) stay neutral. Plain gains of the channels, or matched covariances
+    (Pitie and Kokaram's transport), turn them blue or green where two pictures differ much.
+
+    Attributes:
+        have: `(3,)` float64, logarithm of the linear light of the source's skin.
+        want: `(3,)` float64, of the target's.
+        shadows: what differences of brightness below that of the skin are multiplied by.
+        highlights: the same above it.
+    """
+
+    have: Float64
+    want: Float64
+    shadows: float = 1.0
+    highlights: float = 1.0
 
     @classmethod
     def identity(cls) -> ColourMatch:
         """Leaves colours as they are."""
-        return cls(np.eye(3), np.zeros(3))
+        return cls(np.zeros(3), np.zeros(3))
 
     def towards(self, other: ColourMatch, part: float) -> ColourMatch:
         """This match moved by `part` (0..1) to another, for smoothing over time."""
         return ColourMatch(
-            self.matrix + part * (other.matrix - self.matrix),
-            self.offset + part * (other.offset - self.offset),
+            self.have + part * (other.have - self.have),
+            self.want + part * (other.want - self.want),
+            self.shadows + part * (other.shadows - self.shadows),
+            self.highlights + part * (other.highlights - self.highlights),
         )
 
     def apply(self, rgb: UInt8) -> Float32:
         """Map sRGB pixels `(..., 3)` uint8; returns sRGB float32 in 0..255, not rounded."""
-        mapped = _LINEAR[rgb] @ self.matrix.T.astype(np.float32) + self.offset.astype(np.float32)
-        return np.asarray(255.0 * srgb_from_linear(np.clip(mapped, 0.0, 1.0)), np.float32)
+        flat = rgb.reshape(-1, 3)
+        out = np.empty(flat.shape, np.float32)
+        _apply_match(
+            flat,
+            _LOG_LIGHT,
+            self.have.astype(np.float32),
+            self.want.astype(np.float32),
+            np.float32(self.shadows),
+            np.float32(self.highlights),
+            out,
+        )
+        return np.asarray(255.0 * srgb_from_linear(out).reshape(rgb.shape), np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _apply_match(rgb, log_light, have, want, shadows, highlights, out):  # type: ignore[no-untyped-def]
+    mean_have, mean_want = have.mean(), want.mean()
+    tint_have, move = have - mean_have, (want - mean_want) - (have - mean_have)
+    norm = (tint_have * tint_have).sum() + np.float32(0.02)
+    light = np.empty(3, np.float32)
+    for n in range(rgb.shape[0]):
+        for c in range(3):
+            light[c] = log_light[rgb[n, c]]
+        mean = light.mean()
+        alike = np.float32(0.0)
+        for c in range(3):
+            alike += (light[c] - mean) * tint_have[c]
+        # Half of the skin's tint makes skin: highlights are paler.
+        part = min(max(np.float32(2.0) * alike / norm, np.float32(0.0)), np.float32(1.0))
+        step = mean - mean_have
+        # Far below the skin's brightness the contrast is the source's own: black stays black.
+        low = min(max(step, np.float32(-1.0)), np.float32(0.0))
+        high = max(step, np.float32(0.0))
+        bright = mean_want + shadows * low + highlights * high + (step - low - high)
+        for c in range(3):
+            out[n, c] = min(np.exp(bright + light[c] - mean + part * move[c]), np.float32(1.0))
 
 
 def match_colours(source: UInt8, target: UInt8, mask: Mask) -> ColourMatch:
-    """The linear-light map that gives `source` the mean and covariance of `target` in `mask`.
-
-    The optimal transport between two Gaussians (Monge-Kantorovich; Pitie and Kokaram, 2007). Its
-    stretch is bounded to a factor of 2, so that a flatly lit face cannot blow up noise.
+    """The map that gives `source` the mean colour and the contrast of `target` in `mask`.
 
     Args:
         source: `(H, W, 3)` uint8 sRGB.
         target: `(H, W, 3)` uint8 sRGB.
         mask: `(H, W)` bool, the pixels to compare (skin, seen in both).
     """
-    if int(mask.sum()) < 16:
+    if int(mask.sum()) < _FEWEST_SKIN_PIXELS:
         return ColourMatch.identity()
-    a = _LINEAR[source[mask]].astype(np.float64)
-    b = _LINEAR[target[mask]].astype(np.float64)
-    floor = 1e-5 * np.eye(3)
-    cov_a, cov_b = np.cov(a.T) + floor, np.cov(b.T) + floor
-    root = _matrix_power(cov_a, 0.5)
-    inverse = _matrix_power(cov_a, -0.5)
-    matrix = inverse @ _matrix_power(root @ cov_b @ root, 0.5) @ inverse
-    values, vectors = np.linalg.eigh(matrix)
-    matrix = (vectors * np.clip(values, 0.5, 2.0)) @ vectors.T
-    return ColourMatch(matrix, b.mean(axis=0) - matrix @ a.mean(axis=0))
+    have = _LOG_LIGHT[source[mask]].astype(np.float64)
+    want = _LOG_LIGHT[target[mask]].astype(np.float64)
+    typical_have, typical_want = _typical(have), _typical(want)
+    low_have, high_have = _spread(have, typical_have)
+    low_want, high_want = _spread(want, typical_want)
+    return ColourMatch(
+        typical_have,
+        typical_want,
+        shadows=float(np.clip(low_want / low_have, 0.5, 1.4)),
+        highlights=float(np.clip(high_want / high_have, 0.25, 1.4)),
+    )
 
 
-def _matrix_power(symmetric: Float64, power: float) -> Float64:
-    values, vectors = np.linalg.eigh(symmetric)
-    powered = np.maximum(values, 1e-12) ** power
-    return np.asarray((vectors * powered) @ vectors.T, np.float64)
+def _typical(light: Float64) -> Float64:
+    """The mean, in linear light, of the middle of logarithmic colours `(N, 3)` by brightness.
+
+    The light's own mean: shadows are more saturated than the skin that one remembers.
+    """
+    brightness = light.mean(axis=1)
+    low, high = np.percentile(brightness, (10, 95))
+    middle = (brightness >= low) & (brightness <= high)
+    return np.asarray(np.log(np.exp(light[middle]).mean(axis=0)), np.float64)
+
+
+def _spread(light: Float64, typical: Float64) -> tuple[float, float]:
+    """How far logarithmic colours `(N, 3)` reach below and above the typical brightness."""
+    low, high = np.percentile(light.mean(axis=1) - typical.mean(), (15, 96))
+    return max(-float(low), 0.02), max(float(high), 0.02)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -1,0 +1,155 @@
+"""Swapping through a clip: every face is followed, calmed, and keeps its colours over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamprn.apps.video import ClipReader, ClipWriter
+from streamprn.geometry import RestoredFace, Smoother, Smoothing
+from streamprn.records import FrameImage
+from streamprn.regress import Regressor, View
+from streamprn.track import FaceTracker, TrackRules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from fractions import Fraction
+    from pathlib import Path
+
+    from streamprn.apps.blending import ColourMatch
+    from streamprn.apps.reconstruction import Reconstructor
+    from streamprn.apps.swapping import FaceSwapper
+    from streamprn.records import UInt8
+
+_RECROP_THRESHOLD = 0.12
+# Detector passes between which the faces are followed by their own meshes.
+_DETECT_EVERY_S = 0.5
+# Light changes slowly: this many seconds to follow it.
+_COLOUR_TIME_S = 0.4
+# Still faces tremble by a fraction of a pixel; a texture painted on shows it.
+_SMOOTHING = Smoothing(min_cutoff_hz=3.0, beta=0.08)
+
+
+class FaceFollower:
+    """The faces of a clip, with stable ids and calm vertices.
+
+    Args:
+        reconstructor: its engine and detector are used.
+        rate: pictures a second.
+        max_faces: the most faces followed at a time.
+    """
+
+    def __init__(self, reconstructor: Reconstructor, rate: Fraction, max_faces: int = 1) -> None:
+        self._reconstructor = reconstructor
+        self._rate = rate
+        rules = TrackRules(max_faces=max_faces, min_score=reconstructor.min_score)
+        self._tracker = FaceTracker(reconstructor.engine.crop, rules)
+        self._regressor = Regressor(
+            reconstructor.engine,
+            recrop_threshold=_RECROP_THRESHOLD,
+            min_score=reconstructor.min_score,
+        )
+        self._smoother = Smoother(_SMOOTHING)
+        self._number = 0
+        self._next_detection = 0
+
+    def faces(self, image: UInt8) -> list[RestoredFace]:
+        """The faces of the next picture `(H, W, 3)` uint8."""
+        self._detect_if_due(image)
+        frame = FrameImage.from_rgb(image)
+        tracks = list(self._tracker.tracks)
+        sightings, _ = self._regressor.regress([View(frame, track.roi) for track in tracks])
+        seen = []
+        for track, sighting in zip(tracks, sightings, strict=True):
+            is_face = self._tracker.observe(
+                track,
+                sighting.score,
+                sighting.box_xyxy,
+                sighting.next_roi,
+                (frame.width, frame.height),
+            )
+            if is_face:
+                seen.append(
+                    RestoredFace(
+                        track.id, track.score, sighting.roi, sighting.vertices, sighting.box_xyxy
+                    )
+                )
+        self._tracker.settle()
+        self._number += 1
+        return self._smoother.smooth(seen, int(self._number * 1e9 / self._rate))
+
+    def _detect_if_due(self, image: UInt8) -> None:
+        tracker = self._tracker
+        due = self._number >= self._next_detection and not tracker.full
+        if due or tracker.uncertain or not tracker.tracks:
+            tracker.see(self._reconstructor.detect(image))
+            self._next_detection = self._number + max(round(_DETECT_EVERY_S * self._rate), 1)
+
+
+class ClipSwapper:
+    """Swaps the faces of successive pictures.
+
+    Args:
+        follower: finds them.
+        swapper: replaces them.
+        rate: pictures a second.
+    """
+
+    def __init__(self, follower: FaceFollower, swapper: FaceSwapper, rate: Fraction) -> None:
+        self._follower = follower
+        self._swapper = swapper
+        self._part = min(1.0, 1.0 / (_COLOUR_TIME_S * float(rate)))
+        self._matches: dict[int, ColourMatch] = {}
+
+    def next(self, image: UInt8) -> tuple[UInt8, int]:
+        """The next picture, swapped, and how many faces it has."""
+        faces = self._follower.faces(image)
+        kept: dict[int, ColourMatch] = {}
+        for face in faces:
+            patch = self._swapper.draw(image, face.vertices)
+            if patch is None:
+                continue
+            match = None
+            if self._swapper.match_colours:
+                now = patch.colour_match()
+                before = self._matches.get(face.id, now)
+                match = kept[face.id] = before.towards(now, self._part)
+            image = patch.blended_into(image, match)
+        self._matches = kept
+        return image, len(faces)
+
+
+def swap_clip(
+    reconstructor: Reconstructor,
+    swapper: FaceSwapper,
+    source: Path,
+    out: Path,
+    *,
+    max_faces: int = 1,
+    on_frame: Callable[[int, int], None] = lambda done, count: None,
+) -> tuple[int, int]:
+    """Swap the faces of a video file; its sound is copied.
+
+    Args:
+        reconstructor: finds the faces.
+        swapper: replaces them.
+        source: the clip.
+        out: `.mp4`, `.mov` or `.mkv`.
+        max_faces: the most faces at a time.
+        on_frame: told after every picture how many are done, and of how many (0: unknown).
+
+    Returns:
+        How many pictures there are, and how many of them show a face.
+
+    Raises:
+        InputError: the clip cannot be read, or the output not be written.
+    """
+    frames = with_face = 0
+    with ClipReader(source) as clip, ClipWriter(out, clip.rate, source) as writer:
+        swap = ClipSwapper(FaceFollower(reconstructor, clip.rate, max_faces), swapper, clip.rate)
+        for _, image in clip.frames():
+            picture, faces = swap.next(image)
+            writer.write(picture)
+            frames += 1
+            with_face += faces > 0
+            on_frame(frames, clip.count)
+    return frames, with_face
