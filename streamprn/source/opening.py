@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import av
@@ -32,11 +33,14 @@ def open_video(spec: SourceSpec, uri: str | None = None) -> tuple[InputContainer
         SourceError: anything else, with its cause.
     """
     address, form, options = _target(spec, uri or spec.uri)
+    began = time.monotonic()
     try:
         container = av.open(address, format=form, options=options, timeout=_timeouts(spec))
     except (av.FFmpegError, OSError, ValueError) as error:
+        # FFmpeg calls an interrupted connection "invalid data".
+        late = spec.reconnects and time.monotonic() - began >= spec.open_timeout_s
         # Not chained: the original's text and `filename` hold the address with its credentials.
-        raise describe_error(error, spec, uri) from None
+        raise describe_error(TimeoutError() if late else error, spec, uri) from None
     try:
         return container, _pick_stream(container, spec, uri)
     except BaseException:
@@ -52,11 +56,12 @@ def _target(spec: SourceSpec, uri: str) -> tuple[str, str | None, dict[str, str]
             "rtsp_transport": spec.rtsp_transport,
             "analyzeduration": "0",
             "probesize": "32",
-            "timeout": str(int(spec.stall_timeout_s * _MICROSECONDS)),
+            # A second line of defence behind `_timeouts`, which also ends a read on request.
+            "timeout": str(int(2 * max(spec.stall_timeout_s, spec.open_timeout_s) * _MICROSECONDS)),
         }
         return uri, None, options | dict(spec.options)
     if spec.kind is SourceKind.HTTP:
-        return uri, None, {"fflags": "nobuffer"} | dict(spec.options)
+        return uri, None, dict(spec.options)
     if spec.kind is SourceKind.LAVFI:
         return uri, "lavfi", dict(spec.options)
     if spec.kind is SourceKind.WEBCAM:
@@ -87,9 +92,7 @@ def _dshow_name(uri: str) -> str:
 
 
 def _timeouts(spec: SourceSpec) -> tuple[float | None, float | None]:
-    if spec.kind in (SourceKind.RTSP, SourceKind.WEBCAM):
-        return spec.open_timeout_s, None
-    if spec.kind is SourceKind.HTTP:
+    if spec.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.WEBCAM):
         return spec.open_timeout_s, spec.stall_timeout_s
     return None, None
 
@@ -126,7 +129,7 @@ _REFUSED: dict[type[Exception], tuple[str, str]] = {
 _FAILED: dict[type[Exception], tuple[str, str]] = {
     av.HTTPServerError: ("the server reports an error of its own (5xx)", ""),
     av.ConnectionRefusedError: ("connection refused", "is the server running on this port?"),
-    av.TimeoutError: ("no answer in time", "check address and network"),
+    TimeoutError: ("no answer in time", "check address and network"),
     av.ExitError: ("no answer in time", "check address and network"),
     av.FileNotFoundError: ("no such file or device", "check the path"),
     av.IsADirectoryError: ("is a folder, not a file", ""),

@@ -13,6 +13,7 @@ import av
 from streamprn.decode import to_image
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
 from streamprn.records import Frame, SourceState, SourceStatus
+from streamprn.source.interrupt import interruptible
 from streamprn.source.opening import describe_error, open_video
 from streamprn.source.pictures import list_pictures, read_picture
 from streamprn.source.spec import SourceKind, SourceSpec
@@ -60,8 +61,9 @@ class SourceCounters:
 class SourceReader:
     """Reads one source in a thread of its own until it ends or `stop` is called.
 
-    A finite source (file, image, folder) ends with the state `ended`, or `failed` with a cause. A
-    live one is reconnected for ever. The mailbox is closed when no more frames will come.
+    A finite source (file, image, folder, filter graph) ends with the state `ended`, or `failed`
+    with a cause. A camera or network stream is connected again for ever (wrong credentials, path
+    or crop: slowly). The mailbox is closed when no more frames will come.
 
     Args:
         spec: the source.
@@ -89,7 +91,7 @@ class SourceReader:
 
     @property
     def live(self) -> bool:
-        """Whether the source runs on its own clock and is reconnected when it ends."""
+        """Whether the source runs on a clock of its own, so that only its newest frame counts."""
         return self.spec.live
 
     @property
@@ -139,10 +141,11 @@ class SourceReader:
 
     def _run(self) -> None:
         try:
-            if self.spec.live:
-                self._run_live()
-            else:
-                self._run_finite()
+            with interruptible(self._stop):
+                if self.spec.reconnects:
+                    self._run_live()
+                else:
+                    self._run_finite()
         except StreamPRNError as error:
             self._report(SourceState.FAILED, str(error))
         except av.FFmpegError as error:
@@ -225,18 +228,12 @@ class SourceReader:
         spec = self.spec
         backoff = Backoff(spec.backoff_initial_s, spec.backoff_max_s, spec.backoff_refused_s)
         attempt = 0
-        while not self._stop.is_set():
+        while True:
             attempt += 1
             self._report(SourceState.CONNECTING, attempt=attempt)
             began = time.monotonic()
-            refused = False
-            try:
-                cause = self._play_live()
-            except (SourceRefusedError, InputError) as error:
-                refused, cause = True, str(error)
-            except SourceError as error:
-                cause = str(error)
-            if self._stop.is_set():
+            cause, refused = self._connect()
+            if self._stop.is_set() or not cause:
                 break
             if self._session_start_ns and time.monotonic() - began > _STEADY_S:
                 backoff.reset()
@@ -244,22 +241,35 @@ class SourceReader:
             delay = backoff.next_s(refused=refused)
             cause = f"{cause}; next try in {delay:.1f} s"
             self._report(SourceState.RECONNECTING, cause, attempt)
-            self._stop.wait(delay)
+            if self._stop.wait(delay):
+                break
             self._counters.reconnects += 1
-        self._report(SourceState.ENDED, "stopped")
+        self._report(SourceState.ENDED, "stopped" if self._stop.is_set() else "")
+
+    def _connect(self) -> tuple[str, bool]:
+        """Play one connection; return why it ended ("": for good) and whether it was refused."""
+        self._session_start_ns = None
+        try:
+            return self._play_live(), False
+        except (SourceRefusedError, InputError) as error:
+            return str(error), True
+        except SourceError as error:
+            return str(error), False
 
     def _play_live(self) -> str:
-        """Connect once and play until the stream ends; return why."""
-        self._session_start_ns = None
+        """Connect and play until the stream ends; return why, "" for the end of a finite one."""
         container, stream = open_video(self.spec)
         with container:
             self._last_frame_ns = time.monotonic_ns()
             self._start_pass(stream)
-            bursts = container.format.name == "hls" or bool(container.duration)
-            paced = self.spec.kind is SourceKind.HTTP and bursts
-            cause = self._pump(
-                container, stream, Pacer(self._stop, _LIVE_REBASE_S) if paced else None
-            )
+            http = self.spec.kind is SourceKind.HTTP
+            finite = http and bool(container.duration)
+            # What arrives in bursts is played at its own speed.
+            bursts = finite or (http and container.format.name == "hls")
+            pacer = Pacer(self._stop, _LIVE_REBASE_S) if bursts else None
+            cause = self._pump(container, stream, pacer)
+        if not cause and finite and not self.spec.loop:
+            return ""
         return cause or "the stream ended"
 
     # -- packets and frames ----------------------------------------------------------------------
@@ -276,19 +286,36 @@ class SourceReader:
 
     def _pump(self, container: InputContainer, stream: VideoStream, pacer: Pacer | None) -> str:
         """Decode every packet; return why the packets ended, "" for a regular end."""
+        waited_since = time.monotonic_ns()
         try:
             for packet in container.demux(stream):
+                # After a read timed out, FFmpeg's parser may still hand out the packet it held:
+                # without this look at the clock a stall would go unseen for twice its bound.
+                stalled = self._stalled_since(waited_since)
                 if not self._handle(packet, pacer):
                     break
+                if stalled:
+                    return self._report_stall()
+                waited_since = time.monotonic_ns()
         except av.FFmpegError as error:
-            if self.spec.live and isinstance(error, (av.ExitError, av.TimeoutError)):
-                return self._stalled()
+            if self.spec.reconnects and isinstance(error, (av.ExitError, av.TimeoutError)):
+                return self._report_stall()
             failure = describe_error(error, self.spec)
             return f"reading broke off: {failure.what}"
         return ""
 
-    def _stalled(self) -> str:
-        cause = f"no frame for {(time.monotonic_ns() - self._last_frame_ns) / _NS:.1f} s"
+    def _stalled_since(self, waited_since_ns: int) -> bool:
+        """Whether a live source kept us waiting, or sends what holds no pictures, for too long."""
+        now = time.monotonic_ns()
+        bound = self.spec.stall_timeout_s * _NS
+        return (
+            self.spec.reconnects and max(now - waited_since_ns, now - self._last_frame_ns) >= bound
+        )
+
+    def _report_stall(self) -> str:
+        if self._stop.is_set():
+            return "stopped"
+        cause = f"no frame for {self.spec.stall_timeout_s:g} s"
         self._report(SourceState.STALLED, cause)
         return cause
 
@@ -332,9 +359,9 @@ class SourceReader:
         if self._session_start_ns is None:
             self._session_start_ns = time.monotonic_ns()
             self._report(SourceState.LIVE)
-        self._last_frame_ns = time.monotonic_ns()
         if not self._limit.admit(pts_ns):
             self._counters.skipped += 1
+            self._last_frame_ns = time.monotonic_ns()
             return True
         image = to_image(frame, rotate=self.spec.rotate, crop_xywh=self.spec.crop_xywh)
         decoded = time.monotonic_ns()
@@ -342,4 +369,7 @@ class SourceReader:
         record = Frame(self.spec.name, self._seq, image, pts_ns, captured_ns, decoded, wall)
         self._seq += 1
         self._counters.frames += 1
-        return self.mailbox.put(record, self._stop)
+        taken = self.mailbox.put(record, self._stop)
+        # After the wait for room, which is no stall of the source.
+        self._last_frame_ns = time.monotonic_ns()
+        return taken

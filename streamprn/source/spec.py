@@ -132,9 +132,12 @@ class SourceSpec:
 
     @property
     def live(self) -> bool:
-        """Whether the source runs on its own clock and is reconnected when it ends."""
-        if self.kind is SourceKind.LAVFI:
-            return "realtime" in self.uri
+        """Whether the source runs on a clock of its own, so that only its newest frame counts."""
+        return self.reconnects or (self.kind is SourceKind.LAVFI and "realtime" in self.uri)
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether the source is a camera or stream that is connected again when it ends."""
         return self.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.WEBCAM)
 
     @property

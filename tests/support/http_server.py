@@ -1,0 +1,129 @@
+"""An HTTP server on loopback that plays MJPEG as cameras do, and serves files (HLS)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import av
+import cv2
+import numpy as np
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        owner = self.server.owner
+        owner.requests.append(self.path)
+        if owner.credentials is not None:
+            wanted = base64.b64encode(":".join(owner.credentials).encode()).decode()
+            if self.headers.get("Authorization") != f"Basic {wanted}":
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+                self.end_headers()
+                return
+        path = self.path.partition("?")[0]
+        with contextlib.suppress(OSError):
+            if path == "/mjpeg":
+                self._mjpeg()
+            elif owner.folder is not None and (owner.folder / path[1:]).is_file():
+                data = (owner.folder / path[1:]).read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+            else:
+                self.send_error(404)
+
+    def _mjpeg(self) -> None:
+        owner = self.server.owner
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        due = time.monotonic()
+        while not owner.done.is_set():
+            for jpeg in owner.jpegs:
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                due += 1 / owner.fps
+                if owner.done.wait(max(due - time.monotonic(), 0)):
+                    return
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    owner: HttpServer
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
+class HttpServer:
+    """Plays `images` as MJPEG at `/mjpeg` and serves `folder`; a context manager.
+
+    Args:
+        images: RGB images `(H, W, 3)` uint8.
+        folder: files to serve.
+        credentials: user and password to demand (basic).
+        fps: MJPEG pictures per second.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray] = (),
+        *,
+        folder: Path | None = None,
+        credentials: tuple[str, str] | None = None,
+        fps: float = 30.0,
+    ) -> None:
+        self.jpegs = [cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes() for image in images]
+        self.folder = folder
+        self.credentials = credentials
+        self.fps = fps
+        self.requests: list[str] = []
+        self.done = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.owner = self
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="http-server"
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self._server.shutdown()
+        self._thread.join(5)
+        self._server.server_close()
+
+    def url(self, path: str, user: str = "") -> str:
+        return f"http://{user}{'@' if user else ''}127.0.0.1:{self._server.server_port}{path}"
+
+
+def write_hls(clip: Path, folder: Path, segment_s: int = 1) -> Path:
+    """Cut an MP4 clip into an HLS playlist `live.m3u8` with MPEG-TS segments in `folder`."""
+    playlist = folder / "live.m3u8"
+    options = {"hls_time": str(segment_s), "hls_list_size": "0"}
+    with (
+        av.open(str(clip)) as source,
+        av.open(str(playlist), "w", format="hls", options=options) as target,
+    ):
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+    return playlist
