@@ -2,8 +2,12 @@
 
 The camera is weakly perspective: vertices are frame pixels already, and the nearest surface is the
 one of largest z. Both sides of a triangle are drawn. See `maths.triangle` for the coverage rule.
-Most triangles of a dense face are about a pixel in size, so one triangle at a time, in the order
-of the mesh, beats tiles; the vertices it needs are in the cache.
+
+Most triangles of a dense face are about a pixel in size, where the cost is not arithmetic but
+branches that no processor can predict: has the triangle a pixel at all, is the pixel inside, is
+it nearer. So small triangles are cut into blocks of 2 x 2 pixels and queued; a full queue is
+evaluated without a branch, eight blocks at a time in vector registers, and then merged into the
+image by selects. That halves the time of the plain loop, which remains for large triangles.
 """
 
 from __future__ import annotations
@@ -12,18 +16,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from streamprn.kernels._jit import as_points, as_triangles, driver, output
+from streamprn.kernels._jit import as_points, as_triangles, driver, output, scratch
 from streamprn.kernels.maths.triangle import (
     edge,
     first_pixel,
     inside,
     interpolate,
     last_pixel,
+    nearer,
     usable,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+ZERO = np.float32(0.0)
+TWO = np.float32(2.0)
+NOWHERE = np.float32(-np.inf)
+NO_OWNER = np.empty((0, 0), np.int32)
+# Blocks that are evaluated at once: the queue (27 KB) stays in the first-level cache.
+QUEUE = 512
+# Pixels; triangles as wide or high are drawn row by row.
+LARGEST = 16
 
 
 class Raster(NamedTuple):
@@ -68,7 +83,7 @@ def depth(
     out = output(out, (height, width), np.float32)
     if fresh or not merge:
         out.fill(np.nan)
-    _depth(vertices, triangles, out)
+    _draw(vertices, triangles, out, NO_OWNER, *_work_space())
     return out
 
 
@@ -92,74 +107,197 @@ def rasterise(
         merge: draw into what `out` holds already.
     """
     vertices, triangles = as_points(vertices), as_triangles(triangles)
-    fresh = out is None
+    if out is not None and merge:
+        _combine(*rasterise(vertices, triangles, height, width), *_checked(out, height, width))
+        return out
+    raster = _checked(out, height, width)
+    raster.depth.fill(np.nan)
+    raster.triangle.fill(-1)
+    _draw(vertices, triangles, raster.depth, raster.triangle, *_work_space())
+    _barycentric(vertices, triangles, raster.triangle, raster.barycentric)
+    return raster
+
+
+def _checked(out: Raster | None, height: int, width: int) -> Raster:
     given = (None, None, None) if out is None else out
-    raster = Raster(
+    return Raster(
         output(given[0], (height, width), np.float32, "out.depth"),
         output(given[1], (height, width), np.int32, "out.triangle"),
         output(given[2], (height, width, 2), np.float32, "out.barycentric"),
     )
-    if fresh or not merge:
-        raster.depth.fill(np.nan)
-        raster.triangle.fill(-1)
-        raster.barycentric.fill(0.0)
-    _rasterise(vertices, triangles, raster.depth, raster.triangle, raster.barycentric)
-    return raster
+
+
+def _work_space() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    return scratch("raster", (13, QUEUE), np.float32), scratch(
+        "raster places", (2, QUEUE), np.int32
+    )
 
 
 @driver()
-def _depth(vertices: Any, triangles: Any, out: Any) -> None:
+def _combine(
+    depth: Any, owner: Any, weights: Any, out: Any, out_owner: Any, out_weights: Any
+) -> None:
+    """Take over every pixel of the first raster that is nearer than the second's."""
+    for r in range(depth.shape[0]):
+        for c in range(depth.shape[1]):
+            if owner[r, c] >= 0 and not (out[r, c] >= depth[r, c]):
+                out[r, c], out_owner[r, c] = depth[r, c], owner[r, c]
+                out_weights[r, c, 0] = weights[r, c, 0]
+                out_weights[r, c, 1] = weights[r, c, 1]
+
+
+@driver()
+def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, places: Any) -> None:
+    """Draw into `out` `(H, W)` and, where `owner` has its shape, note the triangle there.
+
+    Args:
+        vertices: `(N, 3)`.
+        triangles: `(T, 3)`.
+        out: `(H, W)` float32 depth.
+        owner: `(H, W)` int32, or `(0, 0)`.
+        queue: `(13, Q)` float32 work space: nine corner coordinates relative to the block's first
+            pixel, and the depths found at its four pixels.
+        places: `(2, Q)` int32 work space: flat index of the block's first pixel, and triangle.
+    """
     height, width = out.shape
+    inner_right, inner_bottom = np.float32(width - 2), np.float32(height - 2)
+    room = queue.shape[1] - LARGEST * LARGEST // 4
+    count = 0
     for t in range(triangles.shape[0]):
         i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
         x0, y0, z0 = vertices[i, 0], vertices[i, 1], vertices[i, 2]
         x1, y1, z1 = vertices[j, 0], vertices[j, 1], vertices[j, 2]
         x2, y2, z2 = vertices[k, 0], vertices[k, 1], vertices[k, 2]
-        if not usable(x0, y0, z0, x1, y1, z1, x2, y2, z2):
+        high_x, high_y = max(x0, x1, x2), max(y0, y1, y2)
+        left, top = np.ceil(min(x0, x1, x2)), np.ceil(min(y0, y1, y2))
+        wide, tall = high_x - left, high_y - top
+        inner = (left >= ZERO) & (top >= ZERO) & (left <= inner_right) & (top <= inner_bottom)
+        if inner & (wide < TWO) & (tall < TWO):
+            queue[0, count], queue[1, count], queue[2, count] = x0 - left, y0 - top, z0
+            queue[3, count], queue[4, count], queue[5, count] = x1 - left, y1 - top, z1
+            queue[6, count], queue[7, count], queue[8, count] = x2 - left, y2 - top, z2
+            places[0, count] = np.int32(top) * np.int32(width) + np.int32(left)
+            places[1, count] = t
+            count += np.int64((wide >= ZERO) & (tall >= ZERO))
+        elif not usable(x0, y0, z0, x1, y1, z1, x2, y2, z2):
             continue
-        left = first_pixel(min(x0, x1, x2))
-        right = last_pixel(max(x0, x1, x2), width)
-        top = first_pixel(min(y0, y1, y2))
-        bottom = last_pixel(max(y0, y1, y2), height)
-        for r in range(top, bottom + 1):
-            py = np.float32(r)
-            ay, by, cy = y0 - py, y1 - py, y2 - py
-            for c in range(left, right + 1):
-                px = np.float32(c)
-                ax, bx, cx = x0 - px, x1 - px, x2 - px
-                e0, e1, e2 = edge(bx, by, cx, cy), edge(cx, cy, ax, ay), edge(ax, ay, bx, by)
-                if inside(e0, e1, e2):
-                    z = interpolate(e0, e1, e2, z0, z1, z2)
-                    if not (out[r, c] >= z):
-                        out[r, c] = z
+        elif (
+            inner
+            & (wide < np.float32(LARGEST))
+            & (tall < np.float32(LARGEST))
+            & (left + wide <= inner_right)
+            & (top + tall <= inner_bottom)
+        ):
+            for r in range(0, np.int64(tall) + 1 if tall >= ZERO else 0, 2):
+                oy = top + np.float32(r)
+                for c in range(0, np.int64(wide) + 1 if wide >= ZERO else 0, 2):
+                    ox = left + np.float32(c)
+                    queue[0, count], queue[1, count], queue[2, count] = x0 - ox, y0 - oy, z0
+                    queue[3, count], queue[4, count], queue[5, count] = x1 - ox, y1 - oy, z1
+                    queue[6, count], queue[7, count], queue[8, count] = x2 - ox, y2 - oy, z2
+                    places[0, count] = np.int32(oy) * np.int32(width) + np.int32(ox)
+                    places[1, count] = t
+                    count += 1
+        else:
+            _draw_large(vertices, triangles, t, out, owner)
+        if count > room:
+            _flush(queue, places, count, out, owner)
+            count = 0
+    _flush(queue, places, count, out, owner)
 
 
 @driver()
-def _rasterise(vertices: Any, triangles: Any, out: Any, owner: Any, weights: Any) -> None:
+def _flush(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
+    """Evaluate the queued blocks, then merge them into the image."""
+    for pixel in range(4):
+        _evaluate(queue, np.float32(pixel & 1), np.float32(pixel >> 1), 9 + pixel, count)
+    if owner.size:
+        _merge_owner(queue, places, count, out, owner)
+    else:
+        _merge(queue, places, count, out)
+
+
+@driver()
+def _evaluate(queue: Any, px: Any, py: Any, row: Any, count: Any) -> None:
+    """Depth of every block's pixel `(px, py)` to `queue[row]`, minus infinity outside."""
+    for n in range(count):
+        ax, bx, cx = queue[0, n] - px, queue[3, n] - px, queue[6, n] - px
+        ay, by, cy = queue[1, n] - py, queue[4, n] - py, queue[7, n] - py
+        z0, z1, z2 = queue[2, n], queue[5, n], queue[8, n]
+        e0, e1, e2 = edge(bx, by, cx, cy), edge(cx, cy, ax, ay), edge(ax, ay, bx, by)
+        z = interpolate(e0, e1, e2, z0, z1, z2)
+        drawn = inside(e0, e1, e2) & usable(ax, ay, z0, bx, by, z1, cx, cy, z2)
+        queue[row, n] = z if drawn else NOWHERE
+
+
+@driver()
+def _merge(queue: Any, places: Any, count: Any, out: Any) -> None:
+    flat = out.reshape(-1)
+    width = np.uint64(out.shape[1])
+    for n in range(count):
+        place = np.uint64(places[0, n])
+        for pixel in range(4):
+            at = place + np.uint64(pixel & 1) + (width if pixel > 1 else np.uint64(0))
+            z, old = queue[9 + pixel, n], flat[at]
+            # A NaN background loses to any depth, and minus infinity is no depth.
+            flat[at] = z if (not (old >= z)) & (z > NOWHERE) else old
+
+
+@driver()
+def _merge_owner(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
+    flat, flat_owner = out.reshape(-1), owner.reshape(-1)
+    width = np.uint64(out.shape[1])
+    for n in range(count):
+        place, t = np.uint64(places[0, n]), places[1, n]
+        for pixel in range(4):
+            at = place + np.uint64(pixel & 1) + (width if pixel > 1 else np.uint64(0))
+            z, old, old_t = queue[9 + pixel, n], flat[at], flat_owner[at]
+            wins = nearer(z, t, old, old_t) & (z > NOWHERE)
+            flat[at] = z if wins else old
+            flat_owner[at] = t if wins else old_t
+
+
+@driver()
+def _draw_large(vertices: Any, triangles: Any, t: Any, out: Any, owner: Any) -> None:
+    """Draw one triangle row by row, clipped to the image."""
     height, width = out.shape
-    for t in range(triangles.shape[0]):
-        i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
-        x0, y0, z0 = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        x1, y1, z1 = vertices[j, 0], vertices[j, 1], vertices[j, 2]
-        x2, y2, z2 = vertices[k, 0], vertices[k, 1], vertices[k, 2]
-        if not usable(x0, y0, z0, x1, y1, z1, x2, y2, z2):
-            continue
-        left = first_pixel(min(x0, x1, x2))
-        right = last_pixel(max(x0, x1, x2), width)
-        top = first_pixel(min(y0, y1, y2))
-        bottom = last_pixel(max(y0, y1, y2), height)
-        for r in range(top, bottom + 1):
-            py = np.float32(r)
-            ay, by, cy = y0 - py, y1 - py, y2 - py
-            for c in range(left, right + 1):
-                px = np.float32(c)
-                ax, bx, cx = x0 - px, x1 - px, x2 - px
-                e0, e1, e2 = edge(bx, by, cx, cy), edge(cx, cy, ax, ay), edge(ax, ay, bx, by)
-                if inside(e0, e1, e2):
-                    z = interpolate(e0, e1, e2, z0, z1, z2)
-                    if not (out[r, c] >= z):
+    i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    x0, y0, z0 = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+    x1, y1, z1 = vertices[j, 0], vertices[j, 1], vertices[j, 2]
+    x2, y2, z2 = vertices[k, 0], vertices[k, 1], vertices[k, 2]
+    left = first_pixel(min(x0, x1, x2))
+    right = last_pixel(max(x0, x1, x2), width)
+    for r in range(first_pixel(min(y0, y1, y2)), last_pixel(max(y0, y1, y2), height) + 1):
+        py = np.float32(r)
+        ay, by, cy = y0 - py, y1 - py, y2 - py
+        for c in range(left, right + 1):
+            px = np.float32(c)
+            ax, bx, cx = x0 - px, x1 - px, x2 - px
+            e0, e1, e2 = edge(bx, by, cx, cy), edge(cx, cy, ax, ay), edge(ax, ay, bx, by)
+            if inside(e0, e1, e2):
+                z = interpolate(e0, e1, e2, z0, z1, z2)
+                if owner.size:
+                    if nearer(z, t, out[r, c], owner[r, c]):
                         out[r, c] = z
                         owner[r, c] = t
-                        total = e0 + e1 + e2
-                        weights[r, c, 0] = e0 / total
-                        weights[r, c, 1] = e1 / total
+                elif not (out[r, c] >= z):
+                    out[r, c] = z
+
+
+@driver()
+def _barycentric(vertices: Any, triangles: Any, owner: Any, weights: Any) -> None:
+    """Corner weights at each pixel that has a triangle, 0 elsewhere."""
+    for r in range(owner.shape[0]):
+        for c in range(owner.shape[1]):
+            t = owner[r, c]
+            weights[r, c, 0] = weights[r, c, 1] = ZERO
+            if t < 0:
+                continue
+            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            px, py = np.float32(c), np.float32(r)
+            ax, bx, cx = vertices[i, 0] - px, vertices[j, 0] - px, vertices[k, 0] - px
+            ay, by, cy = vertices[i, 1] - py, vertices[j, 1] - py, vertices[k, 1] - py
+            e0, e1, e2 = edge(bx, by, cx, cy), edge(cx, cy, ax, ay), edge(ax, ay, bx, by)
+            total = e0 + e1 + e2
+            weights[r, c, 0] = e0 / total
+            weights[r, c, 1] = e1 / total

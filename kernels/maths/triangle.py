@@ -68,6 +68,12 @@ def last_pixel(high: Real, size: Integer) -> Integer:
 
 
 @maths
+def nearer(z: Real, triangle: Integer, old_z: Real, old_triangle: Integer) -> Real:
+    """Whether a depth replaces another, NaN for none; of equals the earlier triangle stays."""
+    return (not (old_z >= z)) | ((z == old_z) & (triangle < old_triangle))
+
+
+@maths
 def sortable_depth(bits: Integer) -> Integer:
     """Bits of a float32 (as int32) as an int32 that orders as the float does."""
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
