@@ -375,13 +375,12 @@ def _replace(mapping: dict[str, Any], key: str, value: object) -> None:
 def _index(items: list[Any], part: str, path: Path) -> int:
     if part.isdigit() and int(part) < len(items):
         return int(part)
-    names = [item.get("name") if isinstance(item, dict) else None for item in items]
-    if part in names:
+    sources = [item for item in items if isinstance(item, dict) and "uri" in item]
+    names = stream_names([(item.get("name"), item["uri"]) for item in sources])
+    if part in names and len(names) == len(items):
         return names.index(part)
-    known = [name or str(index) for index, name in enumerate(names)]
-    raise ProblemError(
-        path, "no such item", f"known: {', '.join(known)}" if known else "the list is empty"
-    )
+    known = f"known: 0 to {len(items) - 1} and {', '.join(names)}" if names else ""
+    raise ProblemError(path, "no such item", known or f"the list has {len(items)} items")
 
 
 def plain(value: object) -> object:

@@ -87,6 +87,20 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
+def parse_value(text: str, where: str) -> Any:
+    """One value as on the right of a colon in a file.
+
+    Raises:
+        ConfigError: it is no YAML value.
+    """
+    try:
+        return parse_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigError(
+            f"{text[:60]!r} is not a YAML value", where=where, hint="put a text in quotes"
+        ) from None
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:

@@ -282,7 +282,7 @@ class LogConfig(_Checked):
     """What the program says on standard error."""
 
     level: Literal["error", "warning", "info", "debug"] = setting(
-        "warning",
+        "info",
         "Least important message shown",
         choices=("error", "warning", "info", "debug"),
     )

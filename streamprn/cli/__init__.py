@@ -1,0 +1,166 @@
+"""The program `streamprn`: one module per command, imported when the command is used."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from streamprn.cli.parser import Parser, add_everywhere, subcommands
+from streamprn.errors import InputError, StreamPRNError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["COMMANDS", "main"]
+
+EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
+
+_DESCRIPTION = "Live video in, dense 3D faces out: position maps over ZeroMQ, in real time."
+_EXAMPLES = """
+  streamprn demo
+  streamprn run rtsp://camera.local/stream
+  streamprn watch tcp://127.0.0.1:5870
+  streamprn reconstruct photos/ faces/
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the program and the module that implements it."""
+
+    name: str
+    help: str
+
+    @property
+    def module(self) -> str:
+        """Where `add_parser` and `run` are."""
+        return f"streamprn.cli.{self.name}"
+
+
+class CommandModule(Protocol):
+    """What a command's module offers. It imports what is heavy inside `run` only."""
+
+    def add_parser(self, subparsers: argparse._SubParsersAction[Parser]) -> object:
+        """Add the command's parser."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work; returns the exit code."""
+
+
+COMMANDS = (
+    Command("demo", "the whole pipeline on a short clip of its own, offline"),
+    Command("run", "video sources in, dense 3D faces out over ZeroMQ"),
+    Command("watch", "subscribe: a live table, or JSON lines"),
+    Command("bench", "latency and throughput of every stage and end to end"),
+    Command("reconstruct", "pictures to meshes, landmarks, pose, depth, texture"),
+    Command("swap", "put one face onto another"),
+    Command("edit", "replace a part of a face: eyes, brows, nose, lips"),
+    Command("evaluate", "accuracy on a data set in the AFLW2000-3D layout"),
+    Command("engine", "list, import, export, build and verify engines"),
+    Command("doctor", "what this machine has, and what `run` would use"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: the arguments without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code: 0 success, 1 failure, 2 bad input, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verbose = "--verbose" in arguments
+    try:
+        return _dispatch(arguments)
+    except StreamPRNError as error:
+        _report(str(error), verbose)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `streamprn watch --json | head`
+        _silence_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001  the last resort: one line, never a bare traceback
+        again = "" if verbose else " (run again with --verbose for the traceback)"
+        _report(f"{type(error).__name__}: {error}{again}", verbose)
+        return EXIT_FAILURE
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = next((word for word in arguments if not word.startswith("-")), None)
+    command = _find(name) if name is not None else None
+    parser, module = _build(command)
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
+    if module is None:
+        parser.print_help()
+        return 0
+    return module.run(args)
+
+
+def _find(name: str) -> Command:
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    names = [command.name for command in COMMANDS]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(names)}"
+    raise InputError(f"unknown command {name!r}", hint=hint)
+
+
+def _build(wanted: Command | None) -> tuple[Parser, CommandModule | None]:
+    """The parser, with the arguments of the wanted command only, and that command's module."""
+    parser = Parser(prog="streamprn", description=_DESCRIPTION, examples=_EXAMPLES)
+    parser.add_argument("--version", action="version", version=_Version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    module: CommandModule | None = None
+    for command in COMMANDS:
+        if command == wanted:
+            module = import_module(command.module)
+            assert module is not None
+            module.add_parser(commands)
+        else:
+            commands.add_parser(command.name, help=command.help, add_help=False)
+    add_everywhere(parser, "--verbose", help="show tracebacks and debug messages")
+    if wanted is not None and wanted.name not in subcommands(parser):
+        raise AssertionError(f"{wanted.module} adds no parser {wanted.name!r}")
+    return parser, module
+
+
+class _Version(str):
+    """The version text; asking for the installed version takes milliseconds, so only when shown."""
+
+    __slots__ = ()
+
+    def __mod__(self, _: object) -> str:
+        from streamprn import __version__
+
+        return f"streamprn {__version__}"
+
+
+def _report(message: str, verbose: bool) -> None:
+    from streamprn.cli.console import redact, stderr_console
+
+    console = stderr_console()
+    if verbose:
+        import traceback
+
+        console.print(redact(traceback.format_exc().rstrip()), markup=False, highlight=False)
+    line = " ".join(redact(message).split())
+    console.print("[bold red]streamprn: error:[/]", end=" ")
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _silence_stdout() -> None:
+    # Python flushes stdout once more on exit; the reader is gone.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

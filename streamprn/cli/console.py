@@ -1,0 +1,69 @@
+"""Output: colours only on a terminal (and never with NO_COLOR), messages on standard error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>()]+")
+_LEVELS = {
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+
+
+def stdout_console() -> Console:
+    """For results."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def stderr_console() -> Console:
+    """For everything that is not a result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def redact(text: str) -> str:
+    """A text of any length, without the credentials of the URLs in it."""
+    if "://" not in text:
+        return text
+    from streamprn.source import redact as redact_uri
+
+    return _URL.sub(lambda match: redact_uri(match.group()), text)
+
+
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def configure_logging(level: str, console: Console | None = None) -> None:
+    """Send the project's messages from `level` on to standard error, credentials removed.
+
+    Args:
+        level: "error", "warning", "info" or "debug".
+        console: where a live display runs, so that messages go above it.
+    """
+    handler: logging.Handler
+    if console is not None and console.is_terminal:
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=console, show_path=False, rich_tracebacks=False)
+        handler.setFormatter(_Redacting("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("streamprn")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(_LEVELS[level])

@@ -1,0 +1,82 @@
+"""Argument parsing: one-line errors, examples in every help text, a few argument types."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from streamprn.errors import InputError
+
+__all__ = ["Parser", "add_everywhere", "positive_float", "positive_int", "subcommands"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `InputError` instead of exiting, and ends its help with examples.
+
+    Args:
+        examples: command lines, one a line.
+        **options: those of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, *, examples: str = "", **options: Any) -> None:
+        if examples:
+            lines = textwrap.indent(textwrap.dedent(examples.strip("\n")).rstrip(), "  ")
+            options["epilog"] = f"examples:\n{lines}"
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("allow_abbrev", False)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what was wrong; the program prints it as one line."""
+        raise InputError(message, hint=f"see `{self.prog} --help`")
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a parser's own subcommands, by name."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(action.choices)
+    return found
+
+
+def add_everywhere(parser: argparse.ArgumentParser, flag: str, **options: Any) -> None:
+    """Add an on/off flag to a parser and all below it, so that its place does not matter."""
+    for index, one in enumerate(_tree(parser)):
+        if flag not in one._option_string_actions:
+            # A default below would overwrite what was given above.
+            default = argparse.SUPPRESS if index else False
+            one.add_argument(flag, action="store_true", default=default, **options)
+
+
+def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for child in subcommands(parser).values():
+        yield from _tree(child)
+
+
+def positive_int(text: str) -> int:
+    """An argument type: a whole number of 1 or more."""
+    value: int = _number(text, int, "a whole number of 1 or more", lambda value: value >= 1)
+    return value
+
+
+def positive_float(text: str) -> float:
+    """An argument type: a finite number above 0."""
+    value: float = _number(
+        text, float, "a number above 0", lambda value: value > 0 and math.isfinite(value)
+    )
+    return value
+
+
+def _number(text: str, kind: type, words: str, good: Callable[[Any], bool]) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not good(value):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {words}")
+    return value

@@ -1,0 +1,237 @@
+"""`streamprn run`: sources in, ZeroMQ out, until they end or somebody stops it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamprn.cli.parser import Parser, positive_int
+from streamprn.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console, RenderableType
+
+    from streamprn.config import Config
+    from streamprn.pipeline import Pipeline, Summary
+    from streamprn.records import SourceStatus
+    from streamprn.stats import StreamSummary
+
+DEFAULT_CONFIG = Path("config.yaml")
+
+_DESCRIPTION = """\
+Read video sources, find and follow every face, and publish dense 3D faces over ZeroMQ.
+
+SOURCE is a video file, a picture or a folder of pictures; an rtsp://, http:// or https:// address;
+the number of a webcam or /dev/videoN; lavfi:GRAPH or testsrc2 for a test picture. Settings come
+from config.yaml in the current folder where there is one; flags override it, and SOURCEs replace
+its sources."""
+_EXAMPLES = """
+streamprn run rtsp://user:password@camera.local/stream
+streamprn run 0 --bind tcp://127.0.0.1:6000
+streamprn run clip.mp4 --loop --max-frames 300
+streamprn run door.mp4 yard.mp4 --set detect.max_faces=8 --set sources.door.crop=[0,0,640,480]
+streamprn run --config cameras.yaml
+streamprn run --write-config config.yaml
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Add `run`."""
+    parser = subparsers.add_parser(
+        "run",
+        help="video sources in, dense 3D faces out over ZeroMQ",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("source", metavar="SOURCE", nargs="*", help="what to read; see above")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="settings (default: ./config.yaml if it exists)"
+    )
+    parser.add_argument("--engine", metavar="NAME", help="engine bundle: a name or a folder")
+    parser.add_argument("--backend", metavar="NAME", help="auto, openvino, onnxruntime or tensorrt")
+    parser.add_argument("--bind", metavar="ADDRESS", help="where to publish, tcp://HOST:PORT")
+    parser.add_argument("--loop", action="store_true", help="start files again at their end")
+    parser.add_argument(
+        "--fast", action="store_true", help="read files as fast as possible, not at their own pace"
+    )
+    parser.add_argument(
+        "--max-frames", metavar="N", type=positive_int, help="end after N frames of all streams"
+    )
+    parser.add_argument("--record", metavar="DIR", help="write every result below this folder")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="override any setting; may be repeated",
+    )
+    parser.add_argument(
+        "--write-config", metavar="FILE", type=Path, help="write a commented example and end"
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until every source has ended or a signal came."""
+    if args.write_config is not None:
+        return _write_config(args.write_config)
+    config = config_from(args)
+    from streamprn.cli.signals import stop_on_signals
+
+    with stop_on_signals() as stop:
+        return _run(config, args, stop)
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """The settings of the file with the flags laid over them.
+
+    Raises:
+        ConfigError: no source, no file, or a setting that cannot be used.
+    """
+    from streamprn.config import Config, load_config
+
+    path = args.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+    config = load_config(path) if path is not None else Config.default()
+    if args.source:
+        mapping = config.to_mapping() | {"sources": [{"uri": uri} for uri in args.source]}
+        config = Config.from_mapping(mapping, where="SOURCE")
+    if not config.sources:
+        raise ConfigError(
+            "nothing to read",
+            where=str(path or ""),
+            hint="name a source: `streamprn run SOURCE`; or write a config.yaml: "
+            "`streamprn run --write-config config.yaml`",
+        )
+    for text in args.overrides:
+        config = _override(config, text)
+    return config.with_overrides(_flags(args, len(config.sources)), where="command line")
+
+
+def _override(config: Config, text: str) -> Config:
+    key, separator, value = text.partition("=")
+    if not (separator and key.strip()):
+        raise InputError(f"--set {text}: expected KEY=VALUE", hint="e.g. --set engine.threads=2")
+    from streamprn.config.load import parse_value
+
+    return config.with_overrides({key.strip(): parse_value(value, "--set")}, where="--set")
+
+
+def _flags(args: argparse.Namespace, sources: int) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "engine.name": args.engine,
+        "engine.backend": args.backend,
+        "publish.bind": args.bind,
+        "record.dir": args.record,
+        "log.level": "debug" if args.verbose else "warning" if args.quiet else None,
+    }
+    for index in range(sources):
+        given[f"sources.{index}.loop"] = True if args.loop else None
+        given[f"sources.{index}.realtime"] = False if args.fast else None
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _write_config(path: Path) -> int:
+    from streamprn.cli.console import stderr_console
+    from streamprn.config.document import yaml_text
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(yaml_text())
+    except FileExistsError:
+        raise InputError(f"{path} exists already", hint="name another file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    stderr_console().print(f"wrote {path}", markup=False)
+    return 0
+
+
+def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int:
+    from streamprn.cli.console import configure_logging, stderr_console
+
+    console = stderr_console()
+    configure_logging(config.log.level, console)
+    from streamprn.pipeline import Pipeline
+    from streamprn.records import SourceState
+
+    failed: dict[str, str] = {}
+
+    def on_event(status: SourceStatus) -> None:
+        if status.state is SourceState.FAILED:
+            failed[status.stream] = status.cause
+        else:
+            failed.pop(status.stream, None)
+
+    pipeline = Pipeline(config)
+    if not args.quiet:
+        _say(console, f"publishing on {pipeline.endpoint}; {pipeline.backend}; Ctrl-C ends")
+    with _live(console, pipeline, quiet=args.quiet):
+        summary = pipeline.run(stop, max_frames=args.max_frames, on_event=on_event)
+    if not args.quiet:
+        _show(console, summary)
+    if failed and not stop.is_set():
+        raise InputError("; ".join(f"{stream}: {cause}" for stream, cause in failed.items()))
+    return 0
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _live(console: Console, pipeline: Pipeline, *, quiet: bool) -> Any:
+    """A table that is drawn again twice a second; nothing where there is no terminal."""
+    from contextlib import nullcontext
+
+    if quiet or not console.is_terminal:
+        return nullcontext()
+    from rich.live import Live
+
+    return Live(
+        get_renderable=lambda: _table(pipeline.summaries()),
+        console=console,
+        refresh_per_second=2,
+        transient=True,
+    )
+
+
+def _show(console: Console, summary: Summary) -> None:
+    if console.is_terminal:
+        console.print(_table(summary.streams))
+        return
+    for stream in summary.streams:
+        cells = (f"{name} {value}" for name, value in _cells(stream).items())
+        _say(console, f"{stream.stream}: " + ", ".join(cells))
+
+
+def _table(streams: Sequence[StreamSummary]) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stream", style="bold")
+    for stream in streams:
+        cells = _cells(stream)
+        if len(table.columns) == 1:
+            for name in cells:
+                table.add_column(name, justify="left" if name == "state" else "right")
+        table.add_row(stream.stream, *cells.values())
+    return table
+
+
+def _cells(stream: StreamSummary) -> Mapping[str, str]:
+    latency = stream.latency_ms
+    return {
+        "frames": str(stream.frames),
+        "fps": f"{stream.fps:.1f}",
+        "faces/frame": f"{stream.faces / stream.frames:.2f}" if stream.frames else "-",
+        "p50 ms": f"{latency['p50']:.1f}" if latency else "-",
+        "p99 ms": f"{latency['p99']:.1f}" if latency else "-",
+        "dropped": str(stream.dropped),
+        "corrupt": str(stream.corrupt),
+        "reconnects": str(stream.reconnects),
+        "state": stream.state,
+    }

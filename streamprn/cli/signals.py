@@ -1,0 +1,63 @@
+"""SIGINT and SIGTERM end a command in bounded time, whatever the main thread is busy with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+GRACE_S = 0.9
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stop_on_signals(grace_s: float = GRACE_S) -> Iterator[threading.Event]:
+    """Give an event that the first SIGINT or SIGTERM sets; for the main thread only.
+
+    The body must then end within `grace_s` seconds, or the process is ended with the exit code
+    128 + signal. A second signal raises KeyboardInterrupt.
+
+    A Python signal handler waits until the main thread runs Python code, which may be long when
+    it compiles a network. The interpreter's wake-up descriptor is written at once, so a thread
+    that reads it keeps the time.
+    """
+    stop, done = threading.Event(), threading.Event()
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    handled: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        stop.set()
+        handled.append(number)
+        if len(handled) > 1:
+            raise KeyboardInterrupt
+
+    def watch() -> None:
+        number = reader.recv(1)
+        if number and number[0] in _SIGNALS:
+            stop.set()
+            if not done.wait(grace_s):
+                os._exit(128 + number[0])
+
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield stop
+    finally:
+        done.set()
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()
+        watcher.join(timeout=1)
+        reader.close()
