@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from streamprn import paths
@@ -51,6 +52,21 @@ def find(name_or_path: str | os.PathLike[str]) -> Bundle:
     if name == "resfcn256":
         hint += "`streamprn engine import-prnet` makes it from the official checkpoint; "
     raise EngineError(f"there is no engine {name!r}", hint=f"{hint}known: {', '.join(engines)}")
+
+
+def new_folder(name: str) -> Path:
+    """Where an engine of the user's with that name belongs.
+
+    Raises:
+        EngineError: the name cannot be a folder's, or a packaged engine has it.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise EngineError(
+            f"{name!r} cannot be an engine's name", hint="use letters, digits, '_', '.', '-'"
+        )
+    if _is_bundle(PACKAGED / name):
+        raise EngineError(f"the engine {name} ships with StreamPRN", hint="choose another name")
+    return paths.engines() / name
 
 
 def _is_bundle(folder: Path) -> bool:

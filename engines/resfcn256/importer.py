@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-import tempfile
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +11,7 @@ import numpy as np
 
 from streamprn.engines.bundle import MANIFEST
 from streamprn.engines.checkpoint import Checkpoint
+from streamprn.engines.files import move_into_place, scratch_beside
 from streamprn.engines.resfcn256 import architecture, graph, uvdata
 from streamprn.errors import BackendError, EngineError
 
@@ -52,8 +50,8 @@ crop:
   size: 256            # pixels
   span: 255            # the ROI's edges are the centres of the border pixels
   square: mean         # of the width and height of a box
-  box_scale: {box_scale}       # ROI side over a detector's box; see docs/engines.md
-  box_shift_y: {box_shift_y}    # ROI centre below the box's, in parts of that mean
+  box_scale: {box_scale}      # ROI side over a detector's box; see docs/engines.md
+  box_shift_y: {box_shift_y}   # ROI centre below the box's, in parts of that mean
   track_box: landmarks # the next ROI comes from the 68 landmarks of the last map
   track_scale: 1.6     # ROI side over their box
   rotate: false
@@ -177,36 +175,17 @@ def write_bundle(
         box_scale=BOX_SCALE,
         box_shift_y=BOX_SHIFT_Y,
     )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=folder.parent) as scratch:
-            made = folder.parent / scratch / folder.name
-            made.mkdir()
-            for precision in graph.PRECISIONS:
-                progress(f"writing the {precision} network")
-                model = graph.build(arrays, precision)
-                (made / f"{precision}.onnx").write_bytes(model.SerializeToString())
-            topology.save(made / "topology.npz")
-            (made / "PROVENANCE.md").write_text(provenance, encoding="utf-8")
-            (made / MANIFEST).write_text(manifest, encoding="utf-8")
-            _move_into_place(made, folder)
-    except OSError as error:
-        raise EngineError(f"{folder}: {error.strerror or error}") from error
+    with scratch_beside(folder) as made:
+        made.mkdir()
+        for precision in graph.PRECISIONS:
+            progress(f"writing the {precision} network")
+            model = graph.build(arrays, precision)
+            (made / f"{precision}.onnx").write_bytes(model.SerializeToString())
+        topology.save(made / "topology.npz")
+        (made / "PROVENANCE.md").write_text(provenance, encoding="utf-8")
+        (made / MANIFEST).write_text(manifest, encoding="utf-8")
+        move_into_place(made, folder)
     return folder
-
-
-def _move_into_place(made: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.replace(made, folder)
-        return
-    old = made.with_name("replaced")
-    os.replace(folder, old)
-    try:
-        os.replace(made, folder)
-    except OSError:
-        os.replace(old, folder)
-        raise
-    shutil.rmtree(old)
 
 
 def _digest(arrays: Arrays) -> str:

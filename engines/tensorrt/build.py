@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 PRECISIONS: Final = ("fp32", "tf32", "fp16")
 MAX_BATCH: Final = 64
 TYPICAL_BATCH: Final = 4
-ANY_RTX: Final = "any RTX GPU from Ampere on"
+# Ampere and newer; Turing needs its compute capability named.
+ANY_RTX: Final = "any RTX GPU"
 
 
 @dataclass(frozen=True, slots=True)
