@@ -137,9 +137,9 @@ class Pipeline:
         if not config.sources:
             raise ConfigError("no source to read", hint="name one: streamprn run SOURCE")
         self._config = config
-        self._sinks = list(sinks)
         specs = source_specs(config)
         self._engine = engine or _open_engine(config)
+        self._sinks = [*sinks, *_open_recorder(config, self._engine)]
         self._detector = detector
         self._ready = threading.Condition()
         self._regressor = Regressor(
@@ -557,6 +557,19 @@ def _open_detector(config: Config) -> Detector:
     from streamprn.engines.detectors import open_detector
 
     return open_detector(config.detect.kind)
+
+
+def _open_recorder(config: Config, engine: Engine) -> list[ResultSink]:
+    settings = config.record
+    if settings.dir is None:
+        return []
+    from pathlib import Path
+
+    from streamprn.record import Recorder
+
+    kinds = [Kind(kind) for kind in settings.kinds]
+    mesh_format = config.publish.mesh_format
+    return [Recorder(Path(settings.dir), engine.topology, kinds, mesh_format)]
 
 
 def _open_smoother(config: Config) -> Smoother | None:

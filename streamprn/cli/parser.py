@@ -6,11 +6,13 @@ import argparse
 import math
 import textwrap
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from streamprn.errors import InputError
 
-__all__ = ["Parser", "add_everywhere", "positive_float", "positive_int", "subcommands"]
+__all__ = ["Parser", "add_everywhere", "number", "positive_float", "positive_int", "subcommands"]
+
+N = TypeVar("N", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,23 +62,29 @@ def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
 
 def positive_int(text: str) -> int:
     """An argument type: a whole number of 1 or more."""
-    value: int = _number(text, int, "a whole number of 1 or more", lambda value: value >= 1)
-    return value
+    return number(int, 1)(text)
 
 
 def positive_float(text: str) -> float:
     """An argument type: a finite number above 0."""
-    value: float = _number(
-        text, float, "a number above 0", lambda value: value > 0 and math.isfinite(value)
-    )
+    value = number(float, 0)(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
     return value
 
 
-def _number(text: str, kind: type, words: str, good: Callable[[Any], bool]) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not good(value):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected {words}")
-    return value
+def number(kind: type[N], low: float, high: float = math.inf) -> Callable[[str], N]:
+    """An argument type: a finite number from `low` to `high`."""
+    words = "a whole number" if kind is int else "a number"
+    bounds = f"of {low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
+
+    def parse(text: str) -> N:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not (low <= value <= high) or not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected {words} {bounds}")
+        return value
+
+    return parse

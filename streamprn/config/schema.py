@@ -274,7 +274,15 @@ class PipelineConfig(_Checked):
 class RecordConfig(_Checked):
     """Writing results to disk."""
 
-    dir: str | None = setting(None, "Folder for recordings; null records nothing")
+    dir: str | None = setting(
+        None, "Folder for recordings, one .sprn file a stream; null records nothing"
+    )
+    kinds: tuple[str, ...] = setting(
+        ("face",),
+        "What to record: a list",
+        choices=("face", "mesh", "depth", "texture", "image"),
+        max_items=5,
+    )
 
 
 @dataclass(frozen=True, slots=True)
