@@ -115,7 +115,7 @@ def _reaching_in(covered: Mask, topology: Topology) -> Mask:
     from_rim = np.unique(labels[rim & above & covered])
     reaching = np.isin(labels, from_rim[from_rim > 0]).astype(np.uint8)
     grown = cv2.dilate(reaching, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13)))
-    return grown.reshape(-1)[topology.texel] > 0
+    return np.asarray(grown.reshape(-1)[topology.texel] > 0)
 
 
 @dataclass(frozen=True)
