@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from streamprn.records import UInt8
 
-__all__ = ["Orientation", "orientation_of", "to_image"]
+__all__ = ["EXIF_ORIENTATIONS", "Orientation", "orientation_of", "to_image"]
 
 # AVColorSpace and AVColorRange (libavutil/pixfmt.h), as frames carry them.
 _BT709 = 1
@@ -54,6 +54,17 @@ class Orientation:
 
 
 UPRIGHT = Orientation()
+# By the value of the EXIF tag 0x0112.
+EXIF_ORIENTATIONS = {
+    1: UPRIGHT,
+    2: Orientation(0, mirror=True),
+    3: Orientation(2),
+    4: Orientation(2, mirror=True),
+    5: Orientation(3, mirror=True),
+    6: Orientation(1),
+    7: Orientation(1, mirror=True),
+    8: Orientation(3),
+}
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
@@ -63,7 +74,12 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     (libavutil/display.h); its determinant is negative when the picture is mirrored. Angles other
     than multiples of 90 degrees snap to the nearest.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 refuses all side data of a frame that also carries EXIF, a type new to it
+        # ("31 is not a valid Type"). Its `rotation` still works, and cannot tell a mirror.
+        return Orientation(round(-frame.rotation / 90.0) % 4)
     if data is None:
         return UPRIGHT
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2].astype(np.float64)
@@ -79,6 +95,7 @@ def to_image(
     *,
     rotate: int | None = None,
     crop_xywh: CropXywh | None = None,
+    orientation: Orientation | None = None,
 ) -> FrameImage:
     """Wrap a decoded frame.
 
@@ -87,6 +104,7 @@ def to_image(
         rotate: degrees clockwise (a multiple of 90) that replace the frame's own orientation;
             None obeys the frame's display matrix.
         crop_xywh: x, y, width, height of the part to keep, pixels of the upright picture.
+        orientation: the frame's own orientation where the caller knows it better.
 
     Returns:
         The picture. It has `planes` where the frame is 8-bit 4:2:0, needs no turning and the
@@ -95,7 +113,10 @@ def to_image(
     Raises:
         InputError: the crop does not lie inside the picture.
     """
-    turn = orientation_of(frame) if rotate is None else Orientation(rotate // 90 % 4)
+    if rotate is not None:
+        turn = Orientation(rotate // 90 % 4)
+    else:
+        turn = orientation_of(frame) if orientation is None else orientation
     width, height = frame.width, frame.height
     if turn.quarter_turns % 2:
         width, height = height, width

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 
+from streamprn.decode import EXIF_ORIENTATIONS, Orientation
 from streamprn.errors import SourceError
 from streamprn.source.opening import describe_error, open_video
 from streamprn.source.spec import IMAGE_SUFFIXES, SourceKind, SourceSpec
 
-__all__ = ["list_pictures", "read_picture"]
+__all__ = ["exif_orientation", "list_pictures", "read_picture"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +40,11 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def read_picture(spec: SourceSpec, path: Path) -> av.VideoFrame:
+def read_picture(spec: SourceSpec, path: Path) -> tuple[av.VideoFrame, Orientation | None]:
     """Decode the first picture of an image file.
+
+    Returns:
+        The frame, and its orientation where the file has an EXIF tag.
 
     Raises:
         SourceError: it is missing, empty, damaged, or no image.
@@ -50,7 +55,46 @@ def read_picture(spec: SourceSpec, path: Path) -> av.VideoFrame:
     with container:
         try:
             for frame in container.decode(stream):
-                return frame
+                return frame, exif_orientation(path)
         except (av.FFmpegError, ValueError) as error:
             raise describe_error(error, spec, str(path)) from None
     raise SourceError("holds no readable picture", uri=str(path), hint="it may be damaged")
+
+
+# What stands before the TIFF header in JPEG, PNG and WebP files; the two latter with a length.
+_EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
+_EXIF_REACH = 1 << 18
+
+
+def exif_orientation(path: Path) -> Orientation | None:
+    """Read the EXIF orientation (tag 0x0112) of a JPEG, PNG or WebP file, if it has one.
+
+    FFmpeg applies it to the display matrix, whose mirrored cases PyAV does not show.
+    """
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+        return None
+    with path.open("rb") as file:
+        data = file.read(_EXIF_REACH)
+    for mark in _EXIF_MARKS:
+        at = data.find(mark)
+        for skip in (0, 4):
+            tiff = data[at + len(mark) + skip :]
+            if at >= 0 and tiff[:4] in (b"II*\0", b"MM\0*"):
+                return EXIF_ORIENTATIONS.get(_tag_0112(tiff))
+    return None
+
+
+def _tag_0112(tiff: bytes) -> int:
+    """Return the orientation of the first directory of a TIFF header, 0 where there is none."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, directory)
+        for entry in range(count):
+            at = directory + 2 + 12 * entry
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, at)
+            if (tag, kind) == (0x0112, 3):
+                return int(value)
+    except struct.error:
+        pass
+    return 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+    from streamprn.decode import Orientation
     from streamprn.mailbox import Mailbox
 
 __all__ = ["SourceCounters", "SourceReader"]
@@ -209,7 +210,7 @@ class SourceReader:
             if self._stop.is_set() or (pacer and not pacer.wait(captured)):
                 break
             try:
-                picture = read_picture(self.spec, path)
+                picture, orientation = read_picture(self.spec, path)
             except SourceError as error:
                 if self.spec.kind is SourceKind.IMAGE:
                     raise
@@ -217,7 +218,7 @@ class SourceReader:
                 self._counters.corrupt += 1
                 _log.warning("source %s: skipped: %s", self.spec.name, error)
                 continue
-            self._emit(picture, now, captured)
+            self._emit(picture, now, captured, orientation)
         if bad == len(paths):
             raise SourceError("not one of its images is readable", uri=self.spec.safe_uri)
         return ""
@@ -354,7 +355,13 @@ class SourceReader:
             else:
                 yield frame
 
-    def _emit(self, frame: av.VideoFrame, pts_ns: int, captured_ns: int) -> bool:
+    def _emit(
+        self,
+        frame: av.VideoFrame,
+        pts_ns: int,
+        captured_ns: int,
+        orientation: Orientation | None = None,
+    ) -> bool:
         """Hand over a frame; False when told to stop."""
         if self._session_start_ns is None:
             self._session_start_ns = time.monotonic_ns()
@@ -363,10 +370,13 @@ class SourceReader:
             self._counters.skipped += 1
             self._last_frame_ns = time.monotonic_ns()
             return True
-        image = to_image(frame, rotate=self.spec.rotate, crop_xywh=self.spec.crop_xywh)
+        spec = self.spec
+        image = to_image(
+            frame, rotate=spec.rotate, crop_xywh=spec.crop_xywh, orientation=orientation
+        )
         decoded = time.monotonic_ns()
         wall = time.time_ns() - (decoded - captured_ns)
-        record = Frame(self.spec.name, self._seq, image, pts_ns, captured_ns, decoded, wall)
+        record = Frame(spec.name, self._seq, image, pts_ns, captured_ns, decoded, wall)
         self._seq += 1
         self._counters.frames += 1
         taken = self.mailbox.put(record, self._stop)

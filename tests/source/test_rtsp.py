@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import time
@@ -32,7 +33,7 @@ def test_time_stamps_grow_over_the_servers_loops(clip, play, transport):
         frames = play(server.url, rtsp_transport=transport, capacity=200).take(100)
         assert [frame.seq for frame in frames] == list(range(100))
         times = [frame.pts_ns for frame in frames]
-        assert all(a < b for a, b in zip(times, times[1:], strict=False))
+        assert all(a < b for a, b in itertools.pairwise(times))
         assert all(frame.captured_ns <= frame.decoded_ns for frame in frames)
 
 
