@@ -139,6 +139,11 @@ def _parse(api: Api, network: Any, onnx: bytes, source: str) -> None:
             f"{source}: {api.flavour} cannot read the network: {first}",
             hint="import or export the engine again",
         )
+    if not (network.num_inputs and network.num_outputs):
+        raise EngineError(
+            f"{source}: {api.flavour} cannot read the network: it is empty",
+            hint="import or export the engine again",
+        )
 
 
 def _add_profile(builder: Any, config: Any, network: Any, recipe: Recipe, source: str) -> None:

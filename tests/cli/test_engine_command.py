@@ -1,0 +1,168 @@
+"""`streamprn engine`, run as a user runs it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from streamprn.cli import main
+from streamprn.engines.bundle import Bundle
+from streamprn.engines.tensorrt import api as packages
+from tests.support.resfcn import NAME, make_random_bundle, random_variables, write_uv_data
+from tests.support.tensor_bundle import write_checkpoint
+
+needs_rtx = pytest.mark.skipif(
+    "tensorrt-rtx" not in packages.installed(), reason="tensorrt-rtx is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    make_random_bundle(folder / "engines" / NAME)
+    return folder
+
+
+@pytest.fixture
+def engine(home, monkeypatch, capsys):
+    """Runs the command; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("STREAMPRN_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["engine", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_list_names_the_packaged_engine_and_the_users_own(engine):
+    code, out, _ = engine("list")
+    assert code == 0
+    assert "facemesh" in out
+    assert NAME in out
+    names = [row["name"] for row in json.loads(engine("list", "--json")[1])]
+    assert names == ["facemesh", NAME]
+
+
+def test_list_shows_a_damaged_engine_instead_of_failing(engine, home):
+    broken = home / "engines" / "broken"
+    broken.mkdir()
+    (broken / "manifest.yaml").write_text("name: broken\n")
+    try:
+        code, out, _ = engine("list")
+    finally:
+        (broken / "manifest.yaml").unlink()
+        broken.rmdir()
+    assert code == 0
+    assert "damaged: " in out
+
+
+def test_info_counts_parameters_and_work(engine):
+    facts = json.loads(engine("info", NAME, "--json")[1])
+    assert facts["MACs"] == 4_129_292_288
+    assert 13.3e6 < facts["parameters"] < 13.4e6
+    assert facts["inputs"] == {"input": "(B, 256, 256, 3) float32"}
+    assert facts["crop"]["track_box"] == "landmarks"
+    _, out, _ = engine("info", "facemesh")
+    assert "55,450" in out
+    assert "Apache-2.0" in out
+
+
+def test_an_unknown_engine_is_one_clear_line(engine):
+    code, _, err = engine("info", "facemash")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "did you mean 'facemesh'?" in err
+
+
+def test_import_prnet_makes_an_engine_and_says_the_licence(engine, home, tmp_path):
+    prefix = write_checkpoint(tmp_path / "weights", random_variables())
+    data = write_uv_data(tmp_path / "uv-data")
+    options = ("import-prnet", "--weights", prefix, "--data", data, "--name", "prn")
+    code, out, _ = engine(*options)
+    assert code == 0
+    assert "research" in out
+    assert Bundle.load(home / "engines" / "prn").name == "prn"
+    code, _, err = engine(*options)
+    assert code == 2
+    assert "exists already" in err
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "facemesh"])
+def test_import_prnet_refuses_names_that_cannot_be(engine, tmp_path, name):
+    code, _, err = engine("import-prnet", "--weights", "w", "--data", tmp_path, "--name", name)
+    assert code == 2
+    assert "name" in err or "ships with" in err
+
+
+def test_import_prnet_names_the_file_that_is_missing(engine, tmp_path):
+    code, _, err = engine("import-prnet", "--weights", "w", "--data", tmp_path, "--name", "y")
+    assert code == 2
+    assert "no face_ind.txt there" in err
+
+
+def test_export_copies_the_network_or_all(engine, home, tmp_path):
+    bundle = Bundle.load(home / "engines" / NAME)
+    assert engine("export", NAME, tmp_path / "net.onnx", "--precision", "fp16")[0] == 0
+    assert (tmp_path / "net.onnx").read_bytes() == bundle.networks["fp16"].read_bytes()
+    assert engine("export", "facemesh", tmp_path / "copy")[0] == 0
+    assert Bundle.load(tmp_path / "copy").topology().vertex_count == 55_450
+    code, _, err = engine("export", "facemesh", tmp_path / "copy")
+    assert code == 2
+    assert "exists already" in err
+    assert engine("export", "facemesh", tmp_path / "copy", "--replace")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "net.onnx"]
+
+
+def test_export_of_a_precision_that_is_not_there_is_refused(engine, tmp_path):
+    code, _, err = engine("export", "facemesh", tmp_path / "net.onnx", "--precision", "fp16")
+    assert code == 2
+    assert "no fp16 network" in err
+
+
+def test_verify_finds_the_two_cpu_runtimes_equal(engine):
+    code, out, _ = engine("verify", NAME, "--crops", 2, "--bound", 0.05)
+    assert code == 0
+    assert "OpenVINO" in out
+    assert "ONNX Runtime" in out
+    assert "2 crops: largest difference 0.0" in out
+
+
+def test_verify_fails_above_the_bound(engine, tmp_path):
+    picture = tmp_path / "picture.png"
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    cv2.imwrite(str(picture), noise)
+    options = ("--against", "openvino", "--precision", "fp16", "--images", picture)
+    code, out, _ = engine("verify", NAME, *options, "--bound", 0.001)
+    assert code == 1
+    assert "1 crops" in out
+    assert engine("verify", NAME, *options, "--bound", 3)[0] == 0
+
+
+def test_verify_refuses_what_is_no_picture(engine, tmp_path):
+    code, _, err = engine("verify", "facemesh", "--images", tmp_path / "none.png")
+    assert code == 2
+    assert "not a picture" in err
+
+
+@needs_rtx
+def test_build_makes_a_plan_that_info_shows(engine):
+    options = ("build", "facemesh", "--flavour", "tensorrt-rtx", "--max-batch", 4)
+    code, out, _ = engine(*options)
+    assert code == 0
+    assert "built, since there was none" in out
+    assert "tf32, batches 1/4/4, for any RTX GPU" in out
+    assert "already there" in engine(*options)[1]
+    assert "asked to rebuild" in engine(*options, "--rebuild")[1]
+    plans = json.loads(engine("info", "facemesh", "--json")[1])["plans"]
+    assert list(plans) == ["tensorrt-rtx-tf32-b4-any-rtx-gpu.plan"]
+
+
+@pytest.mark.skipif("tensorrt" in packages.installed(), reason="tensorrt is installed")
+def test_build_without_the_package_says_how_to_get_it(engine):
+    code, _, err = engine("build", "facemesh", "--flavour", "tensorrt")
+    assert code == 2
+    assert "pip install tensorrt" in err
