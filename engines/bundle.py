@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import zlib
 from dataclasses import dataclass, fields
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -113,11 +115,19 @@ class Subdivision:
             EngineError: the file is missing, damaged, or does not fit the topology.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 if int(data["format"]) != 1:
                     raise ValueError(f"format {int(data['format'])}, expected 1")
                 return cls._from_arrays(data, topology)
-        except (OSError, ValueError, KeyError, EOFError, IndexError, BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            IndexError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
             raise EngineError(
                 f"{path}: not an operator of this topology: {error}",
                 hint="import or build the engine again",

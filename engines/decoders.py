@@ -41,11 +41,12 @@ class SubdivisionDecoder:
         """See `Decoder.decode`."""
         from streamprn.kernels import uv
 
-        points = outputs["points"] * np.array([1, 1, -1], np.float32)
+        shape = (maps.shape[0], self._subdivision.starts.shape[0], 3)
+        points = _output(outputs, "points", shape) * np.array([1, 1, -1], np.float32)
         points[:, :, :2] -= np.float32(0.5)
         control = self._subdivision.correct(points)
         uv.subdivide(control, self._subdivision.operator, out=maps)
-        logits = np.clip(outputs["logit"].reshape(-1), -60, 60)
+        logits = np.clip(_output(outputs, "logit", (maps.shape[0],)), -60, 60)
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
@@ -57,9 +58,20 @@ class PositionMapDecoder:
 
     def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Decoder.decode`."""
-        (found,) = outputs.values()
+        found = _output(outputs, next(iter(outputs)), maps.shape)
         np.multiply(found, self._factor, out=maps)
         return np.full(maps.shape[0], np.nan, np.float32)
+
+
+def _output(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """One output of the network, of the shape that the decoder needs."""
+    if name not in outputs or outputs[name].shape != shape:
+        found = ", ".join(f"{key} {value.shape}" for key, value in outputs.items())
+        raise EngineError(
+            f"the network gives {found}, not {name} {shape}",
+            hint="its manifest names another decoder or operator than it was made for",
+        )
+    return outputs[name]
 
 
 def open_decoder(bundle: Bundle, topology: Topology) -> Decoder:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -65,8 +68,10 @@ class Topology:
 
     @cached_property
     def uv(self) -> NDArray[np.float32]:
-        """`(N, 2)` float32 texture coordinates in 0..1, u right, v up (the OBJ and glTF-flipped
-        convention): the centre of the vertex's texel."""
+        """Texture coordinates `(N, 2)` float32 in 0..1, u right, v up: centres of the texels.
+
+        This is the OBJ convention; glTF counts v downwards.
+        """
         row, column = np.divmod(self.texel, UV_SIZE)
         u = (column + 0.5) / UV_SIZE
         v = 1.0 - (row + 0.5) / UV_SIZE
@@ -79,7 +84,7 @@ class Topology:
             "texel": self.texel.ndim == 1
             and n > 0
             and bool((np.diff(self.texel) > 0).all())
-            and 0 <= int(self.texel[0])
+            and int(self.texel[0]) >= 0
             and int(self.texel[-1]) < UV_SIZE * UV_SIZE,
             "triangles": self.triangles.ndim == 2
             and self.triangles.shape[1:] == (3,)
@@ -101,21 +106,20 @@ class Topology:
 
     def save(self, path: Path) -> None:
         """Write a compressed .npz file (format 1)."""
-        parts = {f"part_{name}": np.packbits(mask) for name, mask in self.parts.items()}
-        text = {"name": self.name, "licence": self.licence, "provenance": self.provenance}
+        arrays: dict[str, Any] = {
+            "format": np.int32(FORMAT),
+            "texel": self.texel,
+            "triangles": self.triangles,
+            "canonical": self.canonical,
+            "landmarks": self.landmarks,
+            "pose_weights": self.pose_weights,
+            "mirror": self.mirror,
+        }
+        arrays |= {f"part_{name}": np.packbits(mask) for name, mask in self.parts.items()}
+        for key in ("name", "licence", "provenance"):
+            arrays[key] = np.array(getattr(self, key))
         with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                format=np.int32(FORMAT),
-                texel=self.texel,
-                triangles=self.triangles,
-                canonical=self.canonical,
-                landmarks=self.landmarks,
-                pose_weights=self.pose_weights,
-                mirror=self.mirror,
-                **parts,
-                **{key: np.array(value) for key, value in text.items()},
-            )
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Topology:
@@ -125,9 +129,9 @@ class Topology:
             EngineError: the file is missing, damaged, of another format, or contradicts itself.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 topology = cls._from_arrays(data)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             raise EngineError(
                 f"{path}: not a topology file: {error}", hint="import or build the engine again"
             ) from error
@@ -141,7 +145,9 @@ class Topology:
         texel = np.asarray(data["texel"], np.int32)
         n = texel.shape[0]
         parts = {
-            key.removeprefix("part_"): np.unpackbits(data[key], count=n).astype(bool)
+            key.removeprefix("part_"): np.unpackbits(
+                np.asarray(data[key], np.uint8), count=n
+            ).astype(bool)
             for key in data
             if key.startswith("part_")
         }

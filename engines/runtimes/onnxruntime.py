@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamprn.errors import BackendError, EngineError
 
@@ -25,9 +26,7 @@ class OnnxRuntime:
     """One network in one session; any batch size."""
 
     def __init__(self, network: NetworkSpec) -> None:
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()
+        onnxruntime = _import_quietly()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = network.threads
         options.inter_op_num_threads = 1
@@ -44,6 +43,7 @@ class OnnxRuntime:
                 f"{path}: not a network that ONNX Runtime can read: {_one_line(error)}",
                 hint="import or build the engine again",
             ) from error
+        network.check_input(path, [source.shape for source in self._session.get_inputs()])
         self._input = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
         self._threads = network.threads
@@ -72,6 +72,21 @@ class OnnxRuntime:
 def open_runtime(network: NetworkSpec) -> OnnxRuntime:
     """Load and optimise the network."""
     return OnnxRuntime(network)
+
+
+def _import_quietly() -> Any:
+    """ONNX Runtime without its telemetry.
+
+    As of 1.32 it writes an identifier into the user's cache folder and prepares to upload events
+    as soon as it is imported, unless the environment says no; its function comes too late. The
+    variable's name differs between releases.
+    """
+    for variable in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+        os.environ.setdefault(variable, "1")
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def _one_line(error: Exception) -> str:

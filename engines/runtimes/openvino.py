@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,10 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, network: NetworkSpec) -> None:
-        import openvino
-
+        openvino = _import_quietly()
         self._network = network
         self._precision, path = network.file("fp32")
+        self._tensor = openvino.Tensor
         self._core = openvino.Core()
         try:
             self._model = self._core.read_model(path)
@@ -43,6 +44,7 @@ class OpenVinoRuntime:
                 f"{path}: not a network that OpenVINO can read: {_first_line(error)}",
                 hint="import or build the engine again",
             ) from error
+        network.check_input(path, [_shape(source) for source in self._model.inputs])
         self._names = [output.get_any_name() for output in self._model.outputs]
         self._requests: dict[int, Any] = {}
         self._version = openvino.__version__.split("-")[0]
@@ -74,10 +76,8 @@ class OpenVinoRuntime:
 
     def _infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Outputs as views of the request's memory: valid until its next inference."""
-        import openvino
-
         request = self._request(batch.shape[0])
-        request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+        request.set_input_tensor(self._tensor(batch, shared_memory=True))
         try:
             request.infer()
         except RuntimeError as error:
@@ -119,9 +119,27 @@ def open_runtime(network: NetworkSpec) -> OpenVinoRuntime:
     return OpenVinoRuntime(network)
 
 
+def _import_quietly() -> Any:
+    """OpenVINO without its telemetry package, in whose place it uses a stub of its own.
+
+    That package starts a thread and, unless the user has opted out, writes an identifier into the
+    home folder and sends events.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 def _chunks(count: int, batch: int) -> list[int]:
     """As many calls of `batch` as fit, then single ones."""
     return [batch] * (count // batch) + [1] * (count % batch)
+
+
+def _shape(source: Any) -> list[int | None]:
+    """The dimensions of an input, None where they are free."""
+    return [d.get_length() if d.is_static else None for d in source.get_partial_shape()]
 
 
 def _first_line(error: Exception) -> str:

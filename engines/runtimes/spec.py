@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from streamprn.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -48,3 +48,28 @@ class NetworkSpec:
         wanted = self.precision or preferred
         chosen = wanted if wanted in self.networks else next(iter(self.networks))
         return chosen, self.networks[chosen]
+
+    def check_input(self, path: Path, shapes: Sequence[Sequence[object]]) -> None:
+        """Compare the inputs that a graph declares with what it will be fed.
+
+        A convolutional graph can be reshaped to another size, but not every runtime survives
+        running the result.
+
+        Args:
+            path: the ONNX file, for the message.
+            shapes: of each input; a dimension that is no whole number is free.
+
+        Raises:
+            EngineError: the graph does not take `(B, S, S, 3)`.
+        """
+        wanted = (None, self.size, self.size, 3)
+        good = len(shapes) == 1 and len(shapes[0]) == 4 and not isinstance(shapes[0][0], int)
+        if not good or any(
+            isinstance(found, int) and found != size
+            for found, size in zip(shapes[0][1:], wanted[1:], strict=True)
+        ):
+            text = ", ".join(str(tuple(shape)) for shape in shapes)
+            raise EngineError(
+                f"{path}: the network takes {text}, not (B, {self.size}, {self.size}, 3)",
+                hint="correct crop.size in the manifest, or import the engine again",
+            )

@@ -239,10 +239,10 @@ def pose_weights(
 ) -> NDArray[np.float32]:
     """How much a vertex counts in the pose: area times rigidity, with mean 1.
 
-    area: a third of the triangles around the vertex on the canonical face. rigidity: 0.05 + the sum
-    over MediaPipe's 33 weighted Procrustes points p_k of b_k exp(-|x - p_k|^2 / (2 s^2)), s = 2 cm,
-    divided by its largest value; times a fall from 1 at the base of the nose to 0.1 at the chin,
-    because the jaw opens; times 0.1 on the lips.
+    area: a third of the triangles around the vertex on the canonical face. rigidity: 0.05 + the
+    square root (for a wider base) of the sum over MediaPipe's 33 weighted Procrustes points p_k of
+    b_k exp(-|x - p_k|^2 / (2 s^2)), s = 2 cm, divided by its largest value; times a fall from 1 at
+    the base of the nose to 0.1 at the chin, because the jaw opens; times 0.1 on the lips.
     """
     area = np.zeros(len(canonical))
     third = surface.areas(canonical, triangles.astype(np.int64)) / 3
@@ -252,7 +252,7 @@ def pose_weights(
     for index, weight in zip(mesh.pose_points, mesh.pose_point_weights, strict=True):
         squared = ((canonical - mesh.vertices[index]) ** 2).sum(1)
         rigidity += weight * np.exp(-squared / (2 * 2.0**2))
-    rigidity = 0.05 + rigidity / rigidity.max()
+    rigidity = 0.05 + np.sqrt(rigidity / rigidity.max())
     base, chin = mesh.vertices[2, 1], mesh.vertices[152, 1]
     rigidity *= np.clip((canonical[:, 1] - chin) / (base - chin), 0.1, 1.0)
     rigidity[lips] *= 0.1

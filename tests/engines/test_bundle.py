@@ -1,0 +1,160 @@
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from streamprn.engines import registry
+from streamprn.engines.bundle import Bundle
+from streamprn.engines.detectors import DetectorSpec, open_detector
+from streamprn.engines.engine import open_engine
+from streamprn.errors import EngineError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the packaged bundle, to spoil."""
+    return shutil.copytree(registry.PACKAGED / "facemesh", tmp_path / "mine")
+
+
+def change(folder, **changes):
+    path = folder / "manifest.yaml"
+    data = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        target = data
+        *parents, last = key.split("__")
+        for parent in parents:
+            target = target[parent]
+        if value is None:
+            del target[last]
+        else:
+            target[last] = value
+    path.write_text(yaml.safe_dump(data))
+
+
+def refused(folder):
+    with pytest.raises(EngineError) as caught:
+        open_engine(folder, backend="openvino", max_batch=1)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_packaged_engine_is_there_and_says_its_licence():
+    assert "facemesh" in registry.available()
+    bundle = registry.find("facemesh")
+    assert bundle.licence == "Apache-2.0"
+    assert "MediaPipe" in bundle.provenance_file.read_text()
+    assert "blazeface" not in registry.available()
+
+
+def test_an_unknown_engine_names_the_known_and_the_nearest():
+    with pytest.raises(EngineError, match=r"no engine 'facemsh' \(did you mean 'facemesh'\?"):
+        registry.find("facemsh")
+
+
+def test_an_engine_dropped_under_streamprn_home_is_found(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAMPRN_HOME", str(tmp_path / "home"))
+    assert "third" not in registry.available()
+    shutil.copytree(folder, tmp_path / "home" / "engines" / "third")
+    change(tmp_path / "home" / "engines" / "third", name="third")
+    assert registry.available()["third"] == tmp_path / "home" / "engines" / "third"
+    engine = open_engine("third", backend="openvino", max_batch=1)
+    assert engine.name == "third"
+    assert engine.infer(np.zeros((1, 192, 192, 3), np.float32)).maps.shape == (1, 256, 256, 3)
+
+
+def test_a_bundle_opens_by_its_path(folder):
+    assert registry.find(folder).folder == folder
+    assert registry.find(str(folder)).folder == folder
+
+
+def test_a_folder_without_a_manifest_is_not_an_engine(tmp_path):
+    assert "is not an engine: it has no manifest.yaml" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "just words", "", "\x00\xff", "name: [}"])
+def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text):
+    (folder / "manifest.yaml").write_bytes(text.encode("latin-1"))
+    assert "manifest.yaml: not" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"topologie": "x"}, "unknown key topologie (did you mean 'topology'?)"),
+        ({"crop__sise": 3}, "unknown key crop.sise (did you mean 'size'?)"),
+        ({"networks__int4": "x"}, "unknown key networks.int4"),
+        ({"licence": None}, "key licence is missing"),
+        ({"crop__size": None}, "key crop.size is missing"),
+        ({"crop__size": "big"}, "crop.size is not a whole number"),
+        ({"crop__box_scale": float("nan")}, "crop.box_scale is not finite"),
+        ({"crop__box_scale": -1}, "crop.box_scale is not above 0"),
+        ({"crop__rotate": "yes please"}, "crop.rotate is neither true nor false"),
+        ({"crop__square": "oblong"}, "crop.square is 'oblong'"),
+        ({"crop": 3}, "crop is not a mapping"),
+        ({"decoder": "magic"}, "decoder is 'magic', not one of: subdivision, position-map"),
+        ({"decoder": "position-map"}, "does not take the key operator"),
+        ({"operator": None}, "needs the key operator"),
+        ({"networks": "network.onnx"}, "networks is not a mapping"),
+        ({"networks__fp32": "gone.onnx"}, "networks.fp32 names gone.onnx, which is not there"),
+        ({"topology": "gone.npz"}, "topology names gone.npz, which is not there"),
+        ({"topology": 3}, "topology is not a file name"),
+        ({"name": 3}, "name is not text"),
+        ({"batched": 1}, "batched is neither true nor false"),
+    ],
+)
+def test_a_wrong_key_is_named(folder, changes, message):
+    change(folder, **changes)
+    assert message in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["topology.npz", "operator.npz", "network.onnx"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "text"])
+def test_a_damaged_file_is_named(folder, name, damage):
+    path = folder / name
+    data = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "text": b"hello"}[damage])
+    assert name in refused(folder)
+
+
+def test_an_operator_of_another_topology_is_refused(folder):
+    with np.load(folder / "operator.npz") as data:
+        arrays = dict(data)
+    arrays["indices2"] = arrays["indices2"][:-1]
+    np.savez(folder / "operator.npz", **arrays)
+    assert "not an operator of this topology" in refused(folder)
+
+
+def test_an_operator_that_would_read_past_its_points_is_refused(folder):
+    with np.load(folder / "operator.npz") as data:
+        arrays = dict(data)
+    arrays["indices0"] = arrays["indices0"] + 1
+    np.savez(folder / "operator.npz", **arrays)
+    assert "stage 0 contradict" in refused(folder)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_network_that_does_not_fit_the_crop_is_refused(folder, backend):
+    change(folder, crop__size=1000)
+    with pytest.raises(EngineError, match=r"network\.onnx: the network takes .*192, 192, 3"):
+        open_engine(folder, backend=backend)
+
+
+def test_a_network_that_does_not_fit_the_decoder_is_refused(folder):
+    change(folder, decoder="position-map", operator=None)
+    engine = open_engine(folder, backend="openvino", max_batch=1)
+    with pytest.raises(EngineError, match=r"the network gives points \(1, 468, 3\)"):
+        engine.warm_up()
+
+
+def test_an_unknown_detector_names_the_known(tmp_path):
+    with pytest.raises(EngineError, match="choose one of: short, full"):
+        open_detector("medium")
+    with pytest.raises(EngineError, match=r"detectors\.yaml"):
+        DetectorSpec.load("short", tmp_path)
+
+
+def test_loading_a_manifest_reads_no_network(folder):
+    (folder / "network.onnx").write_bytes(b"")
+    assert Bundle.load(folder).name == "facemesh"
