@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+from streamprn.kernels import pose, uv
+from streamprn.kernels.cuda import faces
+from tests.cuda.simulator.scene import empty_results, finish, launch, make_scene, restore
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene()
+
+
+@pytest.fixture(scope="module")
+def restored(scene):
+    return restore(scene, blocks=2)
+
+
+def cpu_vertices(scene, face):
+    return uv.restore_with_bounds(scene.maps[face], scene.texel, scene.matrices[face])
+
+
+@pytest.mark.parametrize("face", [0, 1])
+def test_restored_vertices_are_those_of_the_cpu(scene, restored, face):
+    vertices, box = cpu_vertices(scene, face)
+    np.testing.assert_allclose(restored.vertices[face], vertices, atol=2e-5)
+    assert restored.vertices[face, :, 2].min() == 0.0
+    np.testing.assert_allclose(restored.results[face][[20, 21, 23, 24]], box, atol=1e-5)
+
+
+@pytest.mark.parametrize("face", [0, 1])
+def test_the_pose_solved_on_the_device_is_that_of_the_cpu(scene, restored, face):
+    expected = pose.estimate(restored.vertices[face], scene.reference)
+    row = restored.results[face]
+    np.testing.assert_allclose(row[:9].reshape(3, 3), expected.rotation, atol=2e-5)
+    np.testing.assert_allclose(row[9], expected.scale, rtol=2e-5)
+    np.testing.assert_allclose(row[10:13], expected.translation, atol=2e-3)
+    angles = (expected.yaw, expected.pitch, expected.roll)
+    np.testing.assert_allclose(row[13:16], angles, atol=2e-3)
+    np.testing.assert_allclose(row[16:20], expected.quaternion, atol=2e-5)
+    assert row[26] == 1.0
+    assert np.linalg.det(row[:9].reshape(3, 3)) == pytest.approx(1.0)
+
+
+def test_landmarks_are_vertices_with_settled_depth(scene, restored):
+    for face in range(scene.faces):
+        expected = restored.vertices[face][scene.landmarks]
+        np.testing.assert_array_equal(restored.points[face], expected)
+
+
+def test_levels_are_those_of_the_cpu_bit_by_bit(scene, restored):
+    for face in range(scene.faces):
+        levels, scale, offset = uv.quantise(restored.vertices[face])
+        np.testing.assert_array_equal(restored.levels[face], levels)
+        np.testing.assert_array_equal(restored.steps[face], np.stack([scale, offset]))
+
+
+def test_the_number_of_blocks_changes_nothing_but_rounding(scene, restored):
+    once = restore(scene, blocks=1)
+    np.testing.assert_array_equal(once.vertices, restored.vertices)
+    np.testing.assert_allclose(once.results, restored.results, atol=1e-4)
+
+
+def test_the_unit_of_the_map_scales_the_crop(scene, restored):
+    halved = make_scene()
+    halved.maps *= np.float32(0.5)
+    np.testing.assert_allclose(
+        restore(halved, blocks=2, unit=2.0).vertices, restored.vertices, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_positions_that_are_not_finite_count_as_zero(bad):
+    scene = make_scene(8, 1)
+    scene.maps[0, scene.texel[::3], 1] = bad
+    found = restore(scene)
+    np.testing.assert_allclose(found.vertices[0], cpu_vertices(scene, 0)[0], atol=2e-5)
+    assert np.isfinite(found.results).all()
+
+
+def test_a_face_without_extent_gets_the_identity(scene):
+    flat = make_scene(8, 1)
+    flat.maps[:] = 20.0
+    found = restore(flat)
+    np.testing.assert_array_equal(found.results[0, :9].reshape(3, 3), np.eye(3))
+    assert found.results[0, 9] == 1.0
+    assert found.results[0, 26] == 0.0
+    assert np.isfinite(found.results).all()
+
+
+def test_a_crop_that_is_not_finite_gives_zeros_and_no_nan():
+    scene = make_scene(8, 1)
+    scene.matrices[0, 0, 0] = np.nan
+    found = restore(scene)
+    assert (found.vertices == 0).all()
+    assert np.isfinite(found.results).all()
+
+
+def test_the_subdivision_operator_gives_the_map_of_the_cpu(scene):
+    rng = np.random.default_rng(3)
+    points, control, n = 9, 14, scene.vertices
+    counts = rng.integers(1, 5, control)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    operator = uv.Operator(
+        indptr1=indptr,
+        indices1=rng.integers(0, points, indptr[-1]).astype(np.int32),
+        weights1=rng.uniform(0, 1, indptr[-1]).astype(np.float32),
+        indices2=rng.integers(0, control, (n, 3)).astype(np.int32),
+        weights2=rng.dirichlet([1, 1, 1], n).astype(np.float32),
+        texel=scene.texel,
+    )
+    network = rng.uniform(0, 60, (2, points, 3)).astype(np.float32)
+    network[:, points - 1] = 1.0
+    unit = np.array([[1, 1, -1], [-0.5, -0.5, 0]], np.float32)
+    places = np.zeros((2, control, 3), np.float32)
+    launch(
+        faces.subdivide_control,
+        (1, 2),
+        network,
+        unit,
+        operator.indptr1,
+        operator.indices1,
+        operator.weights1,
+        places,
+    )
+    out = empty_results(scene, 2)
+    launch(
+        faces.restore_control,
+        (2, 2),
+        places,
+        operator.indices2,
+        operator.weights2,
+        scene.matrices,
+        scene.reference.table,
+        out.vertices,
+        out.partial,
+    )
+    finish(scene, out)
+    padded = np.zeros((2, max(points, operator.point_count), 3), np.float32)
+    padded[:, :points] = network * unit[0] + unit[1]
+    maps = uv.subdivide(padded, operator)
+    for face in range(2):
+        expected = uv.restore(maps[face], scene.texel, scene.matrices[face])
+        np.testing.assert_allclose(out.vertices[face], expected, atol=1e-4)
