@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import logging
 import re
 import selectors
@@ -40,6 +39,7 @@ from streamprn.wire import (
     encode_topology,
     kinds_wanted,
 )
+from streamprn.wire.address import is_local
 from streamprn.wire.topics import MAX_TOPIC_BYTES
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Publisher:
                 self._context.term()
             raise
         self.endpoint: str = self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        if curve is None and not _is_local(self.endpoint):
+        if curve is None and not is_local(self.endpoint):
             _log.warning(
                 "%s can be reached from other machines and is not encrypted; "
                 "bind to 127.0.0.1 or give CURVE keys",
@@ -456,14 +456,3 @@ def _bind_error(bind: str, error: zmq.ZMQError) -> PublishError:
         error.errno or 0, (f"failed: {error}", "write it like tcp://127.0.0.1:5870")
     )
     return PublishError(f"binding to {bind!r} {what}", hint=hint)
-
-
-def _is_local(endpoint: str) -> bool:
-    """Whether only this machine reaches an endpoint."""
-    if not endpoint.startswith("tcp://"):
-        return True
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

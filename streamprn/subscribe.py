@@ -59,6 +59,14 @@ class _Raw:
     received_wall_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The last `seq` of a topic and how many are missing so far."""
+
+    seq: int
+    gaps: int
+
+
 class Subscriber:
     """An iterator of messages, synchronous or asynchronous; for one thread.
 
@@ -96,7 +104,7 @@ class Subscriber:
         self._own_context = context is None
         self._context = context or zmq.Context()
         self._pending: OrderedDict[bytes, _Raw] = OrderedDict()
-        self._seqs: OrderedDict[bytes, int] = OrderedDict()
+        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
         self._async: zmq.asyncio.Socket | None = None
         prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
         try:
@@ -125,6 +133,19 @@ class Subscriber:
             if message is None:
                 return
             yield message
+
+    def subscribe(self, topic: str) -> None:
+        """Ask for one more prefix."""
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+
+    def unsubscribe(self, topic: str) -> None:
+        """Take back what was asked for; messages under way still come."""
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, topic.encode())
+
+    def gaps_of(self, stream: str) -> int:
+        """Messages of one stream that never came, over all its kinds."""
+        prefix = f"{stream}/".encode()
+        return sum(seen.gaps for name, seen in self._seen.items() if name.startswith(prefix))
 
     @property
     def gaps(self) -> int:
@@ -214,12 +235,12 @@ class Subscriber:
 
     def _note(self, name: bytes, seq: int) -> None:
         """Count what is missing before `seq`. A step back is a publisher that started again."""
-        last = self._seqs.pop(name, None)
-        if last is not None and seq > last:
-            self.counters.gaps += seq - last - 1
-        self._seqs[name] = seq
-        if len(self._seqs) > _MAX_TOPICS:
-            self._seqs.popitem(last=False)
+        last = self._seen.pop(name, None)
+        missing = max(0, seq - last.seq - 1) if last is not None else 0
+        self.counters.gaps += missing
+        self._seen[name] = _Seen(seq, missing + (last.gaps if last is not None else 0))
+        if len(self._seen) > _MAX_TOPICS:
+            self._seen.popitem(last=False)
 
     def _reject(self, error: WireError) -> None:
         self.counters.errors += 1
