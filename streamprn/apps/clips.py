@@ -25,8 +25,9 @@ _RECROP_THRESHOLD = 0.12
 _DETECT_EVERY_S = 0.5
 # Light changes slowly: this many seconds to follow it.
 _COLOUR_TIME_S = 0.4
-# Still faces tremble by a fraction of a pixel; a texture painted on shows it.
-_SMOOTHING = Smoothing(min_cutoff_hz=3.0, beta=0.08)
+# Still faces tremble by a fraction of a pixel; a texture painted on shows it. In motion a lag
+# shows more: it stays below 1 / (2 pi beta) pixels.
+_SMOOTHING = Smoothing(min_cutoff_hz=3.0, beta=0.8, derivative_cutoff_hz=4.0)
 
 
 class FaceFollower:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamprn import cli
+from streamprn.apps import images
+from streamprn.apps.video import ClipReader
+from tests.support import clips
+
+
+@pytest.fixture
+def files(tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    images.write_image(tmp_path / "target.png", picture)
+    images.write_image(tmp_path / "reference.png", np.ascontiguousarray(picture[:, ::-1]))
+    images.write_image(tmp_path / "grey.png", np.full((100, 100, 3), 90, np.uint8))
+    return tmp_path
+
+
+def test_swap_writes_a_picture(files: Path, picture: np.ndarray) -> None:
+    assert cli.main(["swap", "target.png", "reference.png", "out.png"]) == 0
+    changed = (images.read_image(files / "out.png") != picture).any(axis=2)
+    assert 0.01 < changed.mean() < 0.1
+
+
+def test_edit_changes_less_than_swap(files: Path, picture: np.ndarray) -> None:
+    assert cli.main(["edit", "target.png", "reference.png", "out.png", "--part", "eyes"]) == 0
+    changed = (images.read_image(files / "out.png") != picture).any(axis=2)
+    assert 0 < changed.mean() < 0.01
+
+
+def test_swap_writes_a_clip(files: Path) -> None:
+    frames = [clips.draw([clips.place(160, 120, 1.2)], 320, 240)] * 5
+    clips.encode(files / "clip.mp4", frames)
+    assert cli.main(["swap", "clip.mp4", "reference.png", "out.mp4"]) == 0
+    with ClipReader(files / "out.mp4") as clip:
+        assert len(list(clip.frames())) == 5
+
+
+def test_a_target_without_a_face_gives_1_and_no_file(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["swap", "grey.png", "reference.png", "out.png"]) == 1
+    assert "no face found" in capsys.readouterr().out
+    assert not (files / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["swap", "target.png", "grey.png", "out.png"], "no face found"),
+        (["swap", "target.png", "reference.png", "target.png"], "would overwrite an input"),
+        (["swap", "missing.png", "reference.png", "out.png"], "missing.png: no such file"),
+        (["edit", "target.png", "reference.png", "out.png", "--part", "ears"], "part 'ears'"),
+        (["edit", "target.png", "reference.png", "out.png"], "--part"),
+        (["edit", "target.png", "reference.png", "out.png", "--part", "no.png"], "no such file"),
+        (["swap", "target.png", "reference.png", "out.abc"], "unknown picture format"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(
+    files: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert words in printed and "Traceback" not in printed

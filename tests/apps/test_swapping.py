@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamprn.apps import images, swapping
+from streamprn.apps.reconstruction import Reconstruction, Reconstructor
+from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
+from streamprn.errors import InputError
+from streamprn.kernels import raster
+from tests.support import faces
+
+
+@pytest.fixture(scope="module")
+def reference(face: Reconstruction) -> ReferenceFace:
+    return ReferenceFace.of(face)
+
+
+def covered(face: Reconstruction) -> np.ndarray:
+    height, width = face.image.shape[:2]
+    return np.isfinite(raster.depth(face.vertices, face.topology.triangles, height, width))
+
+
+def swapper(reference: ReferenceFace, part: str = "face") -> FaceSwapper:
+    return FaceSwapper(reference, PartMask.named(part, reference.topology))
+
+
+def test_a_face_on_itself_changes_little(reference: ReferenceFace, face: Reconstruction) -> None:
+    swapped = swapper(reference).swap(face.image, face.vertices)
+    inside = covered(face)
+    difference = np.abs(swapped.astype(int) - face.image)
+    np.testing.assert_array_equal(swapped[~inside], face.image[~inside])
+    assert difference[inside].mean() < 4
+    assert np.percentile(difference[inside], 99) < 40
+
+
+@pytest.mark.parametrize("part", swapping.EDITABLE_PARTS)
+def test_a_part_changes_only_that_part(
+    reference: ReferenceFace, face: Reconstruction, part: str
+) -> None:
+    red = dataclasses.replace(
+        reference, textures=tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures)
+    )
+    edit = FaceSwapper(red, PartMask.named(part, reference.topology), match_colours=False)
+    changed = (edit.swap(face.image, face.vertices) != face.image).any(axis=2)
+    assert changed.any()
+    assert not (changed & ~covered(face)).any()
+    x, y = np.round(face.landmarks[:, 0]).astype(int), np.round(face.landmarks[:, 1]).astype(int)
+    rows, columns = np.nonzero(changed)
+    inside = {
+        "eyes": slice(36, 48),
+        "brows": slice(17, 27),
+        "nose": slice(27, 36),
+        "lips": slice(48, 60),
+        "face": slice(17, 60),
+    }[part]
+    margin = 0.2 * np.ptp(face.landmarks[:, 0])
+    if part != "face":
+        assert columns.min() > x[inside].min() - margin
+        assert columns.max() < x[inside].max() + margin
+        assert rows.min() > y[inside].min() - margin
+        assert rows.max() < y[inside].max() + margin
+
+
+def test_an_unknown_part_is_an_input_error(reference: ReferenceFace) -> None:
+    with pytest.raises(InputError, match="eyes, brows"):
+        PartMask.named("ears", reference.topology)
+
+
+def test_a_mask_picture_chooses_what_changes(
+    reference: ReferenceFace, face: Reconstruction, tmp_path: Path
+) -> None:
+    left = np.zeros((128, 128), np.uint8)
+    left[:, :64] = 255
+    images.write_image(tmp_path / "mask.png", left)
+    part = PartMask.parse(str(tmp_path / "mask.png"), reference.topology)
+    red = dataclasses.replace(
+        reference, textures=tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures)
+    )
+    changed = (
+        FaceSwapper(red, part, match_colours=False).swap(face.image, face.vertices) != face.image
+    ).any(axis=2)
+    columns = np.nonzero(changed)[1]
+    nose = face.landmarks[30, 0]
+    assert columns.size and columns.max() < nose + 6
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "words"), [((64, 32), 255, "square"), ((64, 64), 0, "selects nothing")]
+)
+def test_masks_that_cannot_be_used_are_refused(
+    reference: ReferenceFace, tmp_path: Path, shape: tuple[int, int], value: int, words: str
+) -> None:
+    images.write_image(tmp_path / "mask.png", np.full(shape, value, np.uint8))
+    with pytest.raises(InputError, match=words):
+        FaceSwapper(reference, PartMask.parse(str(tmp_path / "mask.png"), reference.topology))
+
+
+def test_a_face_outside_of_the_picture_leaves_it_alone(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    away = face.vertices + np.array([5000, 0, 0], np.float32)
+    swapped = swapper(reference).swap(face.image, away)
+    np.testing.assert_array_equal(swapped, face.image)
+
+
+def test_a_face_cut_by_the_border_is_swapped_in_place(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    x = round(float(face.landmarks[30, 0]))
+    cut = np.ascontiguousarray(face.image[:, x:])
+    moved = face.vertices - np.array([x, 0, 0], np.float32)
+    swapped = swapper(reference).swap(cut, moved)
+    inside = covered(face)[:, x:]
+    np.testing.assert_array_equal(swapped[~inside], cut[~inside])
+    assert np.abs(swapped.astype(int) - cut)[inside].mean() < 6
+
+
+def test_the_target_keeps_its_teeth_where_the_reference_has_its_mouth_closed(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    assert swapping.mouth_opening(face.landmarks) > 0.1
+    red = dataclasses.replace(
+        reference,
+        textures=tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures),
+    )
+    x, y, _ = np.round(0.5 * (face.landmarks[62] + face.landmarks[66])).astype(int)
+    shown = {}
+    for opening in (0.0, 0.2):
+        other = dataclasses.replace(red, mouth_opening=opening)
+        swap = FaceSwapper(other, PartMask.named("lips", red.topology), match_colours=False)
+        shown[opening] = swap.swap(face.image, face.vertices)[y, x].astype(int)
+    assert np.abs(shown[0.0] - face.image[y, x]).max() < np.abs(shown[0.2] - face.image[y, x]).max()
+
+
+def test_skin_tone_follows_the_target(
+    reference: ReferenceFace, reconstructor: Reconstructor, face: Reconstruction
+) -> None:
+    dark = (0.5 * face.image).astype(np.uint8)
+    swapped = swapper(reference).swap(dark, face.vertices)
+    inside = covered(face)
+    assert np.abs(swapped.astype(int) - dark)[inside].mean() < 6
+
+
+def test_a_turned_reference_is_completed_from_its_seen_half(
+    reconstructor: Reconstructor, face: Reconstruction
+) -> None:
+    scale = 170.0 / float(np.ptp(face.topology.canonical[:, 1]))
+    where = faces.known_pose(35.0, 0.0, 0.0, scale=scale, centre_xy=(160.0, 160.0))
+    drawn = faces.draw(face.topology, face.texture(256, "mirror"), where)
+    turned = reconstructor.reconstruct(drawn.image)[0]
+    swapped = swapper(ReferenceFace.of(turned)).swap(face.image, face.vertices)
+    inside = covered(face)
+    assert np.abs(swapped.astype(int) - face.image)[inside].mean() < 20
