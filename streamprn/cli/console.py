@@ -19,18 +19,27 @@ _LEVELS = {
 }
 
 
+#: Columns where there is no terminal to ask.
+_PLAIN_WIDTH = 160
+
+
 def stdout_console() -> Console:
     """For results."""
-    from rich.console import Console
-
-    return Console(highlight=False)
+    return _console(stderr=False)
 
 
 def stderr_console() -> Console:
     """For everything that is not a result."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
 
 
 def redact(text: str) -> str:
