@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from streamprn.records import UInt8
 
-__all__ = ["EXIF_ORIENTATIONS", "Orientation", "orientation_of", "to_image"]
+__all__ = ["EXIF_ORIENTATIONS", "Orientation", "OrientationMemory", "orientation_of", "to_image"]
 
 # AVColorSpace and AVColorRange (libavutil/pixfmt.h), as frames carry them.
 _BT709 = 1
@@ -90,6 +90,27 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     return Orientation(round(float(angle) / 90.0) % 4, mirror)
 
 
+class OrientationMemory:
+    """The orientation of a stream's frames, read again only when their rotation changes.
+
+    PyAV caches the side data that `orientation_of` reads in the frame, and they refer to each
+    other: such a frame, half a megabyte and more, lives on until the garbage collector runs. So
+    only the first frame of a stream is asked.
+    """
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._orientation = UPRIGHT
+
+    def of(self, frame: av.VideoFrame) -> Orientation:
+        """Return the orientation of a frame."""
+        rotation = frame.rotation
+        if rotation != self._rotation:
+            self._orientation = orientation_of(frame)
+            self._rotation = rotation
+        return self._orientation
+
+
 def to_image(
     frame: av.VideoFrame,
     *,
@@ -104,7 +125,7 @@ def to_image(
         rotate: degrees clockwise (a multiple of 90) that replace the frame's own orientation;
             None obeys the frame's display matrix.
         crop_xywh: x, y, width, height of the part to keep, pixels of the upright picture.
-        orientation: the frame's own orientation where the caller knows it better.
+        orientation: the frame's own orientation, where the caller knows it.
 
     Returns:
         The picture. It has `planes` where the frame is 8-bit 4:2:0, needs no turning and the

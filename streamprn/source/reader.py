@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from streamprn.decode import to_image
+from streamprn.decode import OrientationMemory, to_image
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
 from streamprn.records import Frame, SourceState, SourceStatus
 from streamprn.source.interrupt import interruptible
@@ -84,6 +84,7 @@ class SourceReader:
         self._counters = SourceCounters()
         self._timeline = Timeline()
         self._limit = RateLimit(spec.max_fps)
+        self._orientations = OrientationMemory()
         self._seq = 0
         self._last_frame_ns = 0
         self._session_start_ns: int | None = None
@@ -172,25 +173,33 @@ class SourceReader:
         self._report(SourceState.CONNECTING)
         pacer = Pacer(self._stop) if self.spec.realtime else None
         play = self._play_video if self._is_video else self._play_pictures
-        cause = play(pacer)
-        while self.spec.loop and not self._stop.is_set():
-            before = self._counters.frames + self._counters.skipped
+        while True:
+            before = self._played
             cause = play(pacer)
-            if self._counters.frames + self._counters.skipped == before:
+            if not self.spec.loop or self._stop.is_set() or self._played == before:
                 break
         self._report(SourceState.ENDED, "stopped" if self._stop.is_set() else cause)
+
+    @property
+    def _played(self) -> int:
+        return self._counters.frames + self._counters.skipped
 
     @property
     def _is_video(self) -> bool:
         return self.spec.kind in (SourceKind.FILE, SourceKind.LAVFI)
 
     def _play_video(self, pacer: Pacer | None) -> str:
-        """Play a container once; return why it ended, "" for its regular end."""
+        """Play a container, looping where it rewinds; return why it ended, "" for its end."""
         container, stream = open_video(self.spec)
         with container:
-            self._start_pass(stream)
-            cause = self._pump(container, stream, pacer)
-        if self._counters.frames + self._counters.skipped == 0 and not self._stop.is_set():
+            while True:
+                before = self._played
+                self._start_pass(stream)
+                cause = self._pump(container, stream, pacer)
+                again = self.spec.loop and self._played > before and not self._stop.is_set()
+                if not (again and _rewind(container, stream)):
+                    break
+        if self._played == 0 and not self._stop.is_set():
             raise SourceError(
                 cause or "not one picture of its video could be decoded",
                 uri=self.spec.safe_uri,
@@ -372,7 +381,10 @@ class SourceReader:
             return True
         spec = self.spec
         image = to_image(
-            frame, rotate=spec.rotate, crop_xywh=spec.crop_xywh, orientation=orientation
+            frame,
+            rotate=spec.rotate,
+            crop_xywh=spec.crop_xywh,
+            orientation=orientation or self._orientations.of(frame),
         )
         decoded = time.monotonic_ns()
         wall = time.time_ns() - (decoded - captured_ns)
@@ -383,3 +395,17 @@ class SourceReader:
         # After the wait for room, which is no stall of the source.
         self._last_frame_ns = time.monotonic_ns()
         return taken
+
+
+def _rewind(container: InputContainer, stream: VideoStream) -> bool:
+    """Go back to the first picture; False where the format cannot and must be opened again.
+
+    Opening again takes several milliseconds, by which the first frame of every loop would be late.
+    """
+    if not {"mp4", "matroska", "avi"} & set(container.format.name.split(",")):
+        return False
+    try:
+        container.seek(stream.start_time or 0, stream=stream)
+    except av.FFmpegError:
+        return False
+    return True

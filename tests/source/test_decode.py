@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import av
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from streamprn.decode import EXIF_ORIENTATIONS, orientation_of, to_image
+from streamprn.decode import EXIF_ORIENTATIONS, OrientationMemory, orientation_of, to_image
 from streamprn.errors import InputError
 from streamprn.records import YuvPlanes
 from tests.support.clips import astronaut, encode
@@ -83,6 +84,28 @@ def test_planes_are_views_that_keep_their_frame_alive():
     for other in others:
         other.planes[0].update(bytes(other.planes[0].buffer_size))
     np.testing.assert_array_equal(planes.y, expected)
+
+
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_the_frames_of_a_stream_die_with_their_last_user(tmp_path, degrees):
+    path = encode(tmp_path / "clip.mp4", [corner_picture()] * 5, rotation=degrees)
+    memory = OrientationMemory()
+    planes = []
+    gc.collect()
+    gc.disable()
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                image = to_image(frame, orientation=memory.of(frame))
+                planes.append(weakref.ref(image._to_rgb))
+                assert image.rgb.flags.c_contiguous
+                if degrees == 0:
+                    assert image.planes is not None
+            del frame, image
+        assert all(ref() is None for ref in planes)
+        assert gc.collect() < 40, "only the first frame may need the garbage collector"
+    finally:
+        gc.enable()
 
 
 def test_rgb_is_made_once():

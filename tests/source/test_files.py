@@ -49,11 +49,17 @@ def test_a_file_loses_no_frame_and_ends(clips, play, b_frames):
         assert np.abs(frames[index].image.rgb.astype(int) - truth).mean() < 4
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".avi", ".ts", ".h264"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mov", ".avi", ".ts", ".h264"])
 def test_other_containers_play_too(tmp_path, play, suffix):
     images = [np.full((64, 96, 3), 20 * index, np.uint8) for index in range(8)]
-    frames = play(str(encode(tmp_path / f"clip{suffix}", images))).take()
+    path = str(encode(tmp_path / f"clip{suffix}", images))
+    frames = play(path).take()
     assert len(frames) == 8
+    looped = play(path, loop=True).take(24)
+    assert [frame.image.rgb[5, 5, 0] for frame in looped] == 3 * [
+        frame.image.rgb[5, 5, 0] for frame in frames
+    ]
+    assert all(a.pts_ns < b.pts_ns for a, b in itertools.pairwise(looped))
     assert all(a.pts_ns < b.pts_ns for a, b in itertools.pairwise(frames))
 
 
