@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,13 @@ class TensorRtNetwork:
                 raise EngineError(f"tensor {name} of the plan is not float32")
             shapes = self.inputs if is_input else self.outputs
             shapes[name] = tuple(self._engine.get_tensor_shape(name))
+
+    def another(self) -> TensorRtNetwork:
+        """The same plan and weights with an execution context of its own."""
+        twin = copy.copy(self)
+        twin._context = self._engine.create_execution_context()
+        twin._batch = 0
+        return twin
 
     def enqueue(self, addresses: Mapping[str, int], batch: int, stream: int) -> None:
         """Put one inference into a CUDA stream.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numba import cuda, void
 
 # Blocks along x that fill the largest GPU in sight (132 SMs) several times over.
@@ -19,7 +20,7 @@ class Kernel:
 
     Attributes:
         name: unique among the kernels.
-        dispatcher: Numba's; `kernel.dispatcher[grid, block, stream](*arguments)` launches it.
+        dispatcher: Numba's; see `launch`.
         signature: the one set of argument types in use.
         threads: of a block, along x.
         grid: what the axes of the grid stand for, in words.
@@ -48,10 +49,17 @@ class Kernel:
         """Blocks along x for so many elements; the grid-stride loop does the rest."""
         return max(1, min(cap, -(-elements // self.threads)))
 
-    def launcher(self, grid: tuple[int, ...], stream: Any = 0) -> Callable[..., None]:
-        """The kernel configured with a grid and a stream, to be called with its arguments."""
-        configured: Callable[..., None] = self.dispatcher[grid, self.threads, stream]
-        return configured
+    def launch(self, grid: tuple[int, ...], stream: Any, *arguments: Any) -> None:
+        """Put the kernel into a stream, with the types that it was proven for.
+
+        Args:
+            grid: blocks along x and y.
+            stream: Numba's, 0 for the default one.
+            arguments: arrays and scalars; Python integers become int32.
+        """
+        self.dispatcher[grid, self.threads, stream](
+            *(np.int32(value) if type(value) is int else value for value in arguments)
+        )
 
 
 def kernel(*types: Any, threads: int, grid: str) -> Callable[[Callable[..., None]], Kernel]:

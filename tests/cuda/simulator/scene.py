@@ -69,7 +69,7 @@ class Restored:
 
 
 def launch(kernel, grid, *arguments):
-    kernel.launcher(grid)(*arguments)
+    kernel.launch(grid, 0, *arguments)
 
 
 def empty_results(scene: Scene, blocks: int) -> Restored:
