@@ -8,6 +8,7 @@ summary is written last, so that its presence means that the picture is done.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ MESH_FORMATS = ("obj", "ply", "glb")
 # What the 16-bit depth image keeps of a pixel of depth; fewer where a face is deeper than 4,095.
 DEPTH_LEVELS_PER_PIXEL = 16.0
 _CROP_SIZE = 256
+_WRITER_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,7 @@ def write_outputs(files: PictureFiles, source: str) -> dict[str, Any]:
     """
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
-        for kind in files.options.kinds:
-            KINDS[kind](files)
+        _run_writers(files)
         summary = summarise(files, source)
         partial = files.folder / f"{SUMMARY}.part"
         partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -109,6 +110,17 @@ def write_outputs(files: PictureFiles, source: str) -> dict[str, Any]:
             hint="check the output folder and the free space",
         ) from error
     return summary
+
+
+def _run_writers(files: PictureFiles) -> None:
+    for face in files.faces:
+        # Most writers need these; computed here, no two threads compute them at once.
+        _ = face.visible, face.colours
+    writers = [KINDS[kind] for kind in files.options.kinds]
+    # Formatting numbers and compressing pictures run outside of Python's lock.
+    with ThreadPoolExecutor(_WRITER_THREADS) as pool:
+        for running in [pool.submit(write, files) for write in writers]:
+            running.result()
 
 
 def is_done(folder: Path, source: str, options: OutputOptions) -> bool:

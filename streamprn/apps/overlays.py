@@ -25,6 +25,7 @@ CURVES = (
 )  # fmt: skip
 GREEN, RED, WHITE, YELLOW = (60, 220, 90), (235, 70, 60), (255, 255, 255), (255, 205, 40)
 _AXES = ((235, 70, 60), (60, 220, 90), (70, 130, 255))
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 4  # cv2 draws at a sixteenth of a pixel
 _BOX_EDGES = tuple((a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4))
 
@@ -130,10 +131,11 @@ def label(canvas: UInt8, text: str, at_xy: tuple[float, float], size_px: float =
     """Write a line of text in place, white on a dark rim; `at_xy` is its lower left corner."""
     scale = size_px / 22.0
     x, y = (round(float(np.clip(value, -1e5, 1e5))) for value in at_xy)
-    for colour, width in (((0, 0, 0), 3), (WHITE, 1)):
-        cv2.putText(
-            canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA
-        )
+    # A wider stroke would also be a longer line of text: the rim is the same text, shifted.
+    shifts = [(dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    for dx, dy in shifts:
+        cv2.putText(canvas, text, (x + dx, y + dy), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), _FONT, scale, WHITE, 1, cv2.LINE_AA)
 
 
 def pose_text(face: Reconstruction) -> str:
