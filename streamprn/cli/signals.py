@@ -41,11 +41,12 @@ def stop_on_signals(grace_s: float = GRACE_S) -> Iterator[threading.Event]:
             raise KeyboardInterrupt
 
     def watch() -> None:
-        number = reader.recv(1)
-        if number and number[0] in _SIGNALS:
-            stop.set()
-            if not done.wait(grace_s):
-                os._exit(128 + number[0])
+        while number := reader.recv(1):
+            if number[0] in _SIGNALS:
+                stop.set()
+                if not done.wait(grace_s):
+                    os._exit(128 + number[0])
+                return
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     before = {number: signal.signal(number, handle) for number in _SIGNALS}

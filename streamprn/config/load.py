@@ -24,16 +24,21 @@ class _Loader(yaml.SafeLoader):
     # PyYAML looks scalars up by their first character.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         """Refuse a key that stands twice: the first would be lost in silence."""
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key must be a text", problem_mark=key.start_mark
+                )
+            if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
                 )
-            seen.add(key.value if isinstance(key.value, str) else id(key))
-        return super().construct_mapping(node, deep)
+            seen.add(key.value)
+        return node
 
 
 for _tag, _pattern, _first in (
