@@ -30,6 +30,7 @@ _FEWEST_SKIN_PIXELS = 16
 _COARSEST_PX = 4
 # Rim differences above this are hair, a hand or the background, not a difference of skin.
 _LARGEST_RIM_STEP = 60.0
+_LEAST_RIM_WEIGHT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,11 @@ class ColourMatch:
 @njit(cache=True, nogil=True)
 def _apply_match(rgb, log_light, have, want, shadows, highlights, out):  # type: ignore[no-untyped-def]
     mean_have, mean_want = have.mean(), want.mean()
-    tint_have, move = have - mean_have, (want - mean_want) - (have - mean_have)
+    tint_have, tint_want = have - mean_have, want - mean_want
     norm = (tint_have * tint_have).sum() + np.float32(0.02)
+    # On paler skin the tints that are not the skin's own are as much paler: no green cheeks.
+    paler = np.sqrt(((tint_want * tint_want).sum() + np.float32(0.02)) / norm)
+    keep = min(max(paler, np.float32(0.4)), np.float32(1.0))
     light = np.empty(3, np.float32)
     for n in range(rgb.shape[0]):
         for c in range(3):
@@ -104,7 +108,9 @@ def _apply_match(rgb, log_light, have, want, shadows, highlights, out):  # type:
         high = max(step, np.float32(0.0))
         bright = mean_want + shadows * low + highlights * high + (step - low - high)
         for c in range(3):
-            out[n, c] = min(np.exp(bright + light[c] - mean + part * move[c]), np.float32(1.0))
+            rest = light[c] - mean - part * tint_have[c]
+            tint = keep * rest + part * tint_want[c]
+            out[n, c] = min(np.exp(bright + tint), np.float32(1.0))
 
 
 def match_colours(source: UInt8, target: UInt8, mask: Mask) -> ColourMatch:
@@ -271,25 +277,30 @@ def poisson_blend(
     back = target[box].astype(np.float32)
     front = np.where(inner[:, :, None], source[box], 0.0).astype(np.float32)
     alpha = feathered(inner, feather_px)
-    step = _rim_difference(back - front, inner, alpha)
-    rim = inner & (alpha < 0.5)
+    step, trusted = _rim_difference(back - front, inner, alpha)
+    rim = inner & (alpha < 0.5) & trusted
     patch = front + membrane(step, rim, inner)
     mixed = back + alpha[:, :, None] * (np.clip(patch, 0.0, 255.0) - back)
     out[box] = np.where(inner[:, :, None], np.round(mixed), back).astype(np.uint8)
     return out
 
 
-def _rim_difference(difference: Float32, mask: Mask, alpha: Float32) -> Float32:
-    """The difference near the rim, averaged over its neighbourhood.
+def _rim_difference(difference: Float32, mask: Mask, alpha: Float32) -> tuple[Float32, Mask]:
+    """The difference near the rim, averaged over its neighbourhood, and where it is known.
 
-    One hair at the rim would otherwise draw a streak across the whole face.
+    One hair at the rim would otherwise draw a streak across the whole face. Where all of the rim
+    differs too much (at a silhouette, the background) the difference is taken from elsewhere.
     """
-    weight = (mask & (alpha < 0.999)).astype(np.float32)
-    bounded = np.clip(difference, -_LARGEST_RIM_STEP, _LARGEST_RIM_STEP) * weight[:, :, None]
+    largest = np.abs(difference).max(axis=2)
+    alike = np.clip(2.0 - largest / (0.5 * _LARGEST_RIM_STEP), 0.0, 1.0)
+    weight = np.where(mask & (alpha < 0.999), alike, 0.0).astype(np.float32)
     sigma = max(1.0, 0.02 * max(mask.shape))
-    total = cv2.GaussianBlur(bounded, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    total = cv2.GaussianBlur(
+        difference * weight[:, :, None], (0, 0), sigma, borderType=cv2.BORDER_REFLECT
+    )
     weights = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(total / np.maximum(weights, 1e-4)[:, :, None], np.float32)
+    smooth = np.asarray(total / np.maximum(weights, 1e-4)[:, :, None], np.float32)
+    return smooth, np.asarray(weights > _LEAST_RIM_WEIGHT)
 
 
 def bounds(mask: Mask, margin: int = 0) -> tuple[slice, slice] | None:

@@ -135,7 +135,9 @@ def turned(face: Reconstruction, yaw: float, pitch: float = 0.0) -> Float32:
 def draw_mesh(face: Reconstruction, vertices: Float32, *, clay: bool, size: int = _TILE) -> UInt8:
     """The mesh on white: in its colours, or in grey under a lamp."""
     zoom = 0.9 * 2 * size / float(np.ptp(face.front_vertices[:, 1]))
-    placed = np.ascontiguousarray(vertices * np.float32(zoom) + np.float32([size, size, 0]))
+    placed = np.ascontiguousarray(
+        vertices * np.float32(zoom) + np.array([size, size, 0], np.float32)
+    )
     colours = face.colours
     if clay:
         facing = normals.vertex_normals(placed, face.topology.triangles)
@@ -162,7 +164,7 @@ def draw_meshes(scene: Scene) -> UInt8:
 def draw_textures(scene: Scene) -> UInt8:
     """A turned face, and its texture with every fill."""
     face = scene.admiral
-    view = turned(face, 38.0, 0.0) + np.float32([150, 150, 0])
+    view = turned(face, 38.0, 0.0) + np.array([150, 150, 0], np.float32)
     rgb, covered = sampling.render(
         view, face.topology.triangles, 300, 300, uv=face.topology.uv, texture=face.texture(512)
     )

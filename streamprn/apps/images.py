@@ -113,8 +113,8 @@ def write_image(
     Raises:
         InputError: the suffix is unknown, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_image(image, path.suffix.lower(), quality))
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -98,10 +98,10 @@ class ClipWriter:
     def __init__(self, path: Path, rate: Fraction, sound_from: Path | None = None) -> None:
         import av
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._partial = path.with_name(f"{path.stem}.part{path.suffix}")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._partial), "w")
         except (OSError, ValueError) as error:
             raise InputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamprn.cli.face_options import add_engine_options, open_reconstructor
 from streamprn.cli.parser import positive_int
-from streamprn.errors import StreamPRNError
+from streamprn.errors import InputError, StreamPRNError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,10 @@ def _number(value: float) -> str:
 def _write_files(console: Console, out: Path, evaluator: Evaluator, name: str) -> None:
     from streamprn.apps import evaluation, images
 
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made a folder: {error.strerror}") from error
     evaluation.write_csv(out / "errors.csv", evaluator.scores)
     if evaluator.scores:
         images.write_image(out / "worst.jpg", evaluation.contact_sheet(evaluator.scores))
