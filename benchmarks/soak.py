@@ -1,0 +1,100 @@
+"""How soon `streamprn run` publishes its first face, and whether its memory stays flat.
+
+`python benchmarks/soak.py [--minutes 10] [--streams 1] [--json FILE]` starts `streamprn run` on the
+looped sample clip as a user would, subscribes to faces and meshes, and samples the process's
+resident memory once a second. It prints the start-up time, the memory at the start (after half a
+minute) and at the end, and the slope of a straight line through the samples over the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from streamprn.bench.machine import describe
+from streamprn.clip import make_clip
+from streamprn.records import Kind
+from streamprn.subscribe import Subscriber
+
+SETTLE_S = 30.0
+MIB = 1 << 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def soak(clip: Path, streams: int, seconds: float) -> dict[str, float]:
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "streamprn", "run", *[str(clip)] * streams]
+    command += ["--loop", "--quiet", "--bind", endpoint]
+    topics = [f"{clip.stem}{end}/{kind}" for end in _ends(streams) for kind in ("face", "mesh")]
+    began = time.monotonic()
+    process = subprocess.Popen(command)
+    try:
+        with Subscriber(endpoint, topics) as heard:
+            return _watch(psutil.Process(process.pid), heard, began, seconds)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(5)
+
+
+def _ends(streams: int) -> list[str]:
+    return [""] + [f"-{number}" for number in range(2, streams + 1)]
+
+
+def _watch(
+    process: psutil.Process, heard: Subscriber, began: float, seconds: float
+) -> dict[str, float]:
+    first_face_s = 0.0
+    frames = 0
+    samples: list[tuple[float, float]] = []
+    while time.monotonic() - began < seconds:
+        message = heard.receive(0.5)
+        if message is not None and message.kind is Kind.FACE and message.faces:
+            frames += 1
+            first_face_s = first_face_s or time.monotonic() - began
+        if not samples or time.monotonic() - began - samples[-1][0] >= 1.0:
+            samples.append((time.monotonic() - began, process.memory_info().rss / MIB))
+    settled = np.array([one for one in samples if one[0] >= min(SETTLE_S, seconds / 2)])
+    slope = float(np.polyfit(settled[:, 0], settled[:, 1], 1)[0])
+    return {
+        "first_face_s": first_face_s,
+        "faces_received": frames,
+        "seconds": seconds,
+        "start_mib": float(settled[0, 1]),
+        "end_mib": float(settled[-1, 1]),
+        "peak_mib": max(rss for _, rss in samples),
+        "slope_mib_over_run": slope * (settled[-1, 0] - settled[0, 0]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        clip = make_clip(Path(folder) / "face.mp4").path
+        found = soak(clip, args.streams, args.minutes * 60)
+    for name, value in found.items():
+        print(f"{name:20} {value:10.2f}")
+    if args.json:
+        args.json.write_text(json.dumps({"machine": describe(), "soak": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
