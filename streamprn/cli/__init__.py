@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from streamprn.cli.parser import Parser, add_everywhere, subcommands
 from streamprn.errors import InputError, StreamPRNError
-
-if TYPE_CHECKING:
-    import argparse
 
 __all__ = ["COMMANDS", "main"]
 
@@ -121,7 +119,7 @@ def _find(name: str) -> Command:
 def _build(wanted: Command | None) -> tuple[Parser, CommandModule | None]:
     """The parser, with the arguments of the wanted command only, and that command's module."""
     parser = Parser(prog="streamprn", description=_DESCRIPTION, examples=_EXAMPLES)
-    parser.add_argument("--version", action="version", version=_Version())
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     module: CommandModule | None = None
     for command in COMMANDS:
@@ -137,15 +135,14 @@ def _build(wanted: Command | None) -> tuple[Parser, CommandModule | None]:
     return parser, module
 
 
-class _Version(str):
-    """The version text; asking for the installed version takes milliseconds, so only when shown."""
+class _ShowVersion(argparse.Action):
+    """Print the version; it is looked up only when asked for, which takes milliseconds."""
 
-    __slots__ = ()
-
-    def __mod__(self, _: object) -> str:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from streamprn import __version__
 
-        return f"streamprn {__version__}"
+        sys.stdout.write(f"streamprn {__version__}\n")
+        parser.exit()
 
 
 def _report(message: str, verbose: bool) -> None:

@@ -175,7 +175,7 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
     if not args.quiet:
         _show(console, summary)
     if failed and not stop.is_set():
-        raise InputError("; ".join(f"{stream}: {cause}" for stream, cause in failed.items()))
+        raise InputError("; ".join(failed.values()))
     return 0
 
 

@@ -327,8 +327,8 @@ def stream_names(sources: Sequence[tuple[str | None, str]]) -> tuple[str, ...]:
 
 
 def _name_from_uri(uri: str) -> str:
-    if uri.isdigit():
-        return f"camera{uri}"[:64]
+    if re.fullmatch(r"[0-9]{1,9}", uri):
+        return f"webcam{int(uri)}"
     if _LIVE_SCHEME.match(uri):
         return ""
     stem = uri.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
@@ -373,7 +373,7 @@ def _replace(mapping: dict[str, Any], key: str, value: object) -> None:
 
 
 def _index(items: list[Any], part: str, path: Path) -> int:
-    if part.isdigit() and int(part) < len(items):
+    if re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(items):
         return int(part)
     sources = [item for item in items if isinstance(item, dict) and "uri" in item]
     names = stream_names([(item.get("name"), item["uri"]) for item in sources])

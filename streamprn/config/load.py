@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
     # PyYAML looks scalars up by their first character.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Refuse a key that stands twice: the first would be lost in silence."""
         node = super().compose_mapping_node(anchor)
         seen = set()

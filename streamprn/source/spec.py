@@ -190,7 +190,7 @@ def _resolve(text: str) -> tuple[SourceKind, str, str]:
         return SourceKind.LAVFI, text.removeprefix("lavfi:"), "lavfi"
     if scheme := _SCHEME.match(text):
         return _resolve_url(text, scheme.group(1).lower())
-    if text.isdigit() and not os.path.exists(text):
+    if re.fullmatch(r"[0-9]{1,9}", text) and not os.path.exists(text):
         return SourceKind.WEBCAM, text, f"webcam{int(text)}"
     if re.match(r"/dev/video\d+$", text):
         return SourceKind.WEBCAM, text, text.rpartition("/")[2]
