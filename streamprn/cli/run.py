@@ -212,12 +212,13 @@ def _table(streams: Sequence[StreamSummary]) -> RenderableType:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("stream", style="bold")
+    table.add_column("stream", style="bold", no_wrap=True, min_width=8)
     for stream in streams:
         cells = _cells(stream)
         if len(table.columns) == 1:
             for name in cells:
-                table.add_column(name, justify="left" if name == "state" else "right")
+                is_text = name == "state"
+                table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
         table.add_row(stream.stream, *cells.values())
     return table
 
@@ -227,11 +228,11 @@ def _cells(stream: StreamSummary) -> Mapping[str, str]:
     return {
         "frames": str(stream.frames),
         "fps": f"{stream.fps:.1f}",
-        "faces/frame": f"{stream.faces / stream.frames:.2f}" if stream.frames else "-",
+        "faces": f"{stream.faces / stream.frames:.2f}" if stream.frames else "-",
         "p50 ms": f"{latency['p50']:.1f}" if latency else "-",
         "p99 ms": f"{latency['p99']:.1f}" if latency else "-",
         "dropped": str(stream.dropped),
         "corrupt": str(stream.corrupt),
-        "reconnects": str(stream.reconnects),
+        "retries": str(stream.reconnects),
         "state": stream.state,
     }
