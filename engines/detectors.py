@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+import cv2
 import numpy as np
 
 from streamprn.engines.engine import Backend, open_runtime
@@ -110,9 +111,11 @@ class BlazeFaceDetector:
         Returns:
             Boxes and the six `KEYPOINTS` `(6, 2)` (the subject's right and left) in frame pixels.
         """
-        side = float(max(image.width, image.height))
-        centre = (0.5 * (image.width - 1), 0.5 * (image.height - 1))
-        found = self._detect_squares(image, [(*centre, side)], min_score)
+        batch = self._input[:1]
+        matrix = _letterbox(image.rgb, batch[0])
+        outputs = self._runtime.run(batch)
+        size = self._spec.size
+        found = _decode(outputs, 0, self._anchors, matrix, size=size, min_score=min_score)
         return _detections(_merge(found))
 
     def detect_tiled(
@@ -203,6 +206,29 @@ def _frame_from_input(square: tuple[float, float, float], size: int) -> NDArray[
     k = side / size
     half = 0.5 * (size - 1)
     return np.array([[k, 0, x - k * half], [0, k, y - k * half]], np.float32)
+
+
+def _letterbox(rgb: NDArray[np.uint8], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Shrink a whole picture into the middle of `out` `(S, S, 3)`, -1..1, black around it.
+
+    Area averaging by OpenCV: several times as fast as warping with as many samples.
+
+    Returns:
+        `(2, 3)` float32: pixel of `out` to pixel of the picture.
+    """
+    height, width = rgb.shape[:2]
+    size = out.shape[0]
+    wide = max(round(size * width / max(width, height)), 1)
+    high = max(round(size * height / max(width, height)), 1)
+    left, top = (size - wide) // 2, (size - high) // 2
+    way = cv2.INTER_AREA if width >= wide else cv2.INTER_LINEAR
+    small = cv2.resize(rgb, (wide, high), interpolation=way)
+    out.fill(-1.0)
+    inside = out[top : top + high, left : left + wide]
+    np.multiply(small, np.float32(1 / 127.5), out=inside)
+    inside -= 1.0
+    kx, ky = width / wide, height / high
+    return np.array([[kx, 0, (0.5 - left) * kx - 0.5], [0, ky, (0.5 - top) * ky - 0.5]], np.float32)
 
 
 def _warp(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +14,22 @@ if TYPE_CHECKING:
 
 
 @maths
-def low_pass_weight(cutoff_hz: float, dt_s: float) -> float:
+def low_pass_weight(cutoff_hz: Any, dt_s: Any) -> Any:
     """Weight of the new value in an exponential filter: `1 / (1 + tau / dt)`, tau = 1 / (2 pi f)."""
     r = 2.0 * math.pi * cutoff_hz * dt_s
     return r / (r + 1.0)
 
 
 @driver(fastmath=True)
-def _one_euro(vertices, state, velocity, dt_s, min_cutoff_hz, beta_per_px, derivative_cutoff_hz):  # type: ignore[no-untyped-def]
+def _one_euro(
+    vertices: Any,
+    state: Any,
+    velocity: Any,
+    dt_s: Any,
+    min_cutoff_hz: Any,
+    beta_per_px: Any,
+    derivative_cutoff_hz: Any,
+) -> None:
     weight_v = np.float32(low_pass_weight(derivative_cutoff_hz, dt_s))
     inverse_dt = np.float32(1.0 / dt_s)
     for i in range(vertices.shape[0]):

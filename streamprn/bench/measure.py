@@ -253,7 +253,7 @@ class _Listener:
     def __enter__(self) -> _Listener:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         output, _ = self._process.communicate(timeout=30)
         self.heard = json.loads(output) if output else {}
 
