@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types imports pytest clean
+.PHONY: help demo test check lint format types imports pytest test-gpu test-pycuda clean
 help:
 	@echo "make demo    set up and run the main job on the embedded default (CPU, offline)"
 	@echo "make test    set up and run lint, types, import contracts and all tests"
 	@echo "make format  format the code"
+	@echo "make test-gpu     on a machine with an NVIDIA GPU: run what needs one, print the figures"
+	@echo "make test-pycuda  compile PyCUDA and check the calls to it; needs no GPU"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "StreamPRN needs Python >= 3.11; set PYTHON=...")'
@@ -44,6 +46,20 @@ imports: $(VENV)/.test
 
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# On a machine with an NVIDIA GPU: installs the GPU path, runs its tests, prints the figures.
+test-gpu: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,gpu]'
+	$(BIN)/python -m pytest tests/gpu -m gpu -v
+	@if command -v compute-sanitizer >/dev/null; then \
+	  compute-sanitizer --error-exitcode 1 $(BIN)/python -m pytest tests/gpu/test_kernels.py -m gpu -q; \
+	else echo "compute-sanitizer is not installed: memory checks skipped"; fi
+	$(BIN)/streamprn doctor
+
+# Compiles PyCUDA (minutes) and checks the device's calls against it; needs no GPU.
+test-pycuda: $(VENV)/.test
+	tests/cuda/build_pycuda.sh $(BIN)/python
+	$(BIN)/python -m pytest tests/cuda/test_pycuda.py -v
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache out

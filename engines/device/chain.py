@@ -24,6 +24,7 @@ from streamprn.engines.device.staging import (
     sequence_of_owners,
     window,
 )
+from streamprn.engines.topology import UV_SIZE
 from streamprn.errors import BackendError, EngineError
 from streamprn.records import Pose
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Points in a batch whose times `DeviceChain.times_ms` tells apart.
 STAGES = ("upload", "crop", "network", "geometry", "download")
+
+MAP_TEXELS = UV_SIZE * UV_SIZE
 
 
 class Device(Protocol):
@@ -335,7 +338,7 @@ class Slot:
         if self._control is None:
             (maps,) = self._outputs.values()
             self._launch(
-                faces.restore_map, grid, maps.reshape(self._spec.max_batch, -1, 3),
+                faces.restore_map, grid, maps.reshape(self._spec.max_batch, MAP_TEXELS, 3),
                 np.float32(self._spec.unit), shared.texel, matrices, shared.table, vertices,
                 self._partial,
             )  # fmt: skip

@@ -80,9 +80,11 @@ class Gpu:
             device = self._driver.Device(0)
             self._context = device.retain_primary_context()
             self._context.push()
-            from numba import cuda
+            from numba import config, cuda
             from pycuda.tools import DeviceMemoryPool, PageLockedMemoryPool
 
+            # One face fills no GPU, and should not be told so with every batch size.
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
             self._cuda = cuda
             self._device_pool, self._host_pool = DeviceMemoryPool(), PageLockedMemoryPool()
             major, minor = device.compute_capability()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ctypes
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +17,9 @@ PACKAGES = {
     "numba-cuda": "pip install 'numba-cuda[cu13]'",
 }
 TENSORRT = ("tensorrt", "tensorrt-rtx")
-#: Codecs that NVDEC may decode, as PyAV names its CUDA decoders.
-NVDEC = ("h264", "hevc", "av1", "vp9", "mjpeg", "mpeg4")
+#: Codecs by number (cudaVideoCodec), and 4:2:0 (cudaVideoChromaFormat).
+NVDEC = {"mpeg4": 2, "h264": 4, "mjpeg": 5, "hevc": 8, "vp8": 9, "vp9": 10, "av1": 11}
+CHROMA_420 = 1
 TIMEOUT_S = 10
 
 
@@ -100,13 +102,44 @@ def _packages(report: GpuReport) -> None:
             report.missing.append(f"{name}: {hint}")
 
 
-def _nvdec(report: GpuReport) -> None:
-    if importlib.util.find_spec("numba_cuda") is None or "device" not in report.facts:
-        return
-    report.facts["NVDEC"] = (
-        "not asked: streamprn decodes on the CPU unless a source asks for the GPU; "
-        f"codecs that NVDEC may have: {' '.join(NVDEC)}"
+class _DecodeCaps(ctypes.Structure):
+    """CUVIDDECODECAPS of NVIDIA's video codec interface (cuviddec.h)."""
+
+    _fields_ = (
+        ("codec", ctypes.c_int),
+        ("chroma", ctypes.c_int),
+        ("bit_depth_minus_8", ctypes.c_uint),
+        ("reserved1", ctypes.c_uint * 3),
+        ("supported", ctypes.c_ubyte),
+        ("engines", ctypes.c_ubyte),
+        ("output_formats", ctypes.c_ushort),
+        ("max_width", ctypes.c_uint),
+        ("max_height", ctypes.c_uint),
+        ("max_macroblocks", ctypes.c_uint),
+        ("min_width", ctypes.c_ushort),
+        ("min_height", ctypes.c_ushort),
+        ("reserved3", ctypes.c_uint * 11),
     )
+
+
+def _nvdec(report: GpuReport) -> None:
+    if "device" not in report.facts:
+        return
+    from streamprn.engines.tensorrt import driver
+
+    try:
+        library = ctypes.CDLL("nvcuvid.dll" if sys.platform == "win32" else "libnvcuvid.so.1")
+    except OSError:
+        report.missing.append("NVDEC: the driver was installed without its video part")
+        return
+    driver.driver().make_current()
+    found = [name for name, codec in NVDEC.items() if _decodes(library, codec)]
+    report.facts["NVDEC"] = " ".join(found) or "no codec"
+
+
+def _decodes(library: ctypes.CDLL, codec: int) -> bool:
+    caps = _DecodeCaps(codec=codec, chroma=CHROMA_420)
+    return library.cuvidGetDecoderCaps(ctypes.byref(caps)) == 0 and bool(caps.supported)
 
 
 def _version(name: str) -> str:

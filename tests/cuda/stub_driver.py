@@ -1,0 +1,48 @@
+"""A stand-in for the CUDA driver's library: every name of `cuda.h`, and no device.
+
+With it PyCUDA imports and its errors can be tested on a machine without a driver.
+"""
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+NO_DEVICE = 100
+HEADERS = ("cuda.h", "cudaProfiler.h", "cudaGL.h", "cudaEGL.h", "cudaVDPAU.h")
+
+
+def include_folder():
+    """Where `cuda.h` is: of this Python's packages, else of a toolkit; None without."""
+    found = sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/*/include/cuda.h"))
+    places = [path.parent for path in found] + [Path("/usr/local/cuda/include")]
+    return next((place for place in places if (place / "cuda.h").is_file()), None)
+
+
+def names(include):
+    """Functions of the driver's interface, with the versioned names behind the macros."""
+    text = "".join((include / name).read_text() for name in HEADERS if (include / name).is_file())
+    plain = set(re.findall(r"\bCUresult\s+(?:CUDAAPI\s+)?(cu[A-Z]\w+)\s*\(", text))
+    macros = set(re.findall(r"#\s*define\s+cu\w+\s+(?:__CUDA_API_\w+\()?(cu[A-Z]\w+)", text))
+    return sorted(plain | macros | {f"{name}_v2" for name in plain})
+
+
+def build(folder, include):
+    """Compile `libcuda.so.1`, and `libcuda.so` beside it to link against."""
+    source = "".join(f"int {name}(void) {{ return {NO_DEVICE}; }}\n" for name in names(include))
+    (folder / "stub.c").write_text(source)
+    library = folder / "libcuda.so.1"
+    flags = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
+    subprocess.run(["gcc", *flags, "-o", library, folder / "stub.c"], check=True, timeout=60)
+    (folder / "libcuda.so").symlink_to(library.name)
+    return library
+
+
+if __name__ == "__main__":
+    import sys
+
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("libcuda.so*"):
+        old.unlink()
+    build(target, include_folder())
