@@ -1,11 +1,15 @@
 """The last stage: results out over a ZeroMQ XPUB socket, only what somebody asked for.
 
 Threads. Every call of `Publisher` may come from any thread: one lock guards the socket, which
-libzmq allows (a lock is the full memory barrier that it asks for). Sending never blocks, so the
-lock is held for tens of microseconds and no hand-over to an I/O thread of ours adds to the
-latency; libzmq's own I/O thread does the network. A small thread sleeps on the socket's file
-descriptor and reads subscriptions when they arrive, so that a late joiner gets its topology and
-last status at once even while no frame passes.
+libzmq allows (a lock is the full memory barrier that it asks for). The lock is held for tens of
+microseconds, and no hand-over to an I/O thread of ours adds to the latency; libzmq's own I/O
+thread does the network. A small thread sleeps on the socket's file descriptor and reads
+subscriptions when they arrive, so that a late joiner gets its topology and last status at once
+even while no frame passes.
+
+Bounds. When a subscriber's queue is full, sending waits one millisecond, since a burst may just
+have outrun libzmq's thread. Then that subscriber is left out, without another wait, until it has
+read half of its queue.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ from streamprn.wire import (
     encode_topology,
     kinds_wanted,
 )
-from streamprn.wire.address import is_local
+from streamprn.wire.address import has_bad_port, is_local
 from streamprn.wire.topics import MAX_TOPIC_BYTES
 
 if TYPE_CHECKING:
@@ -56,6 +60,8 @@ ZERO_COPY_BYTES = 64 * 1024
 _MAX_INBOUND_BYTES = 4096
 _MAX_SUBSCRIPTIONS = 65_536
 _LINGER_MS = 200
+#: How long one message waits for room in a queue: the I/O thread may need the processor first.
+_PATIENCE_MS = 1
 _HEARTBEAT_MS = 10_000
 #: How long a greeting waits for room in a subscriber's queue.
 _GREETING_PATIENCE_NS = 1_000_000_000
@@ -201,7 +207,7 @@ class Publisher:
         return found
 
     def publish(self, result: FrameResult) -> int:
-        """Send every wanted kind of one frame's result; never blocks.
+        """Send every wanted kind of one frame's result; waits a millisecond at most for each.
 
         Large arrays are not copied: they must not change afterwards.
 
@@ -303,10 +309,10 @@ class Publisher:
         if waiting:
             self._wake()
 
-    def _try(self, parts: Parts) -> bool:
-        """Send unless a matching subscriber's queue is full; False where one is."""
+    def _try(self, parts: Parts, flags: int = 0) -> bool:
+        """Send unless a matching subscriber's queue stays full; False where one does."""
         try:
-            self._socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
+            self._socket.send_multipart(parts, flags, copy=False)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -370,7 +376,7 @@ class Publisher:
         for (stream, kind), deadline in list(self._greetings.items()):
             wanted = kind in kinds_wanted(stream, self._subscriptions)
             parts = self._greeting(stream, kind) if wanted else None
-            if parts is not None and not self._try(parts):
+            if parts is not None and not self._try(parts, zmq.DONTWAIT):
                 if time.monotonic_ns() < deadline:
                     return
                 self._add(overruns=1)
@@ -403,10 +409,13 @@ class Publisher:
 def _bind(
     context: zmq.Context[zmq.Socket[bytes]], bind: str, send_hwm: int, curve: CurveKeys | None
 ) -> zmq.Socket[bytes]:
+    if has_bad_port(bind):
+        raise PublishError(f"binding to {bind!r}: no such port", hint="ports end at 65535")
     _refuse_taken_ipc(bind)
     xpub = context.socket(zmq.XPUB)
     try:
         xpub.setsockopt(zmq.SNDHWM, send_hwm)
+        xpub.setsockopt(zmq.SNDTIMEO, _PATIENCE_MS)
         xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
         xpub.setsockopt(zmq.XPUB_NODROP, 1)
         xpub.setsockopt(zmq.MAXMSGSIZE, _MAX_INBOUND_BYTES)
@@ -423,6 +432,9 @@ def _bind(
     except zmq.ZMQError as error:
         xpub.close(linger=0)
         raise _bind_error(bind, error) from error
+    except BaseException:
+        xpub.close(linger=0)
+        raise
     return xpub
 
 

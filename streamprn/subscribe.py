@@ -18,6 +18,7 @@ import zmq
 from streamprn.errors import InputError, WireError
 from streamprn.records import Kind
 from streamprn.wire import Message, decode, parse_topic, peek
+from streamprn.wire.address import has_bad_port
 
 if TYPE_CHECKING:
     import zmq.asyncio
@@ -71,7 +72,7 @@ class Subscriber:
     """An iterator of messages, synchronous or asynchronous; for one thread.
 
     Args:
-        endpoint: address of the publisher; it may start later.
+        endpoint: address of the publisher; it may start later, and start again.
         topics: prefixes of `<stream>/<kind>`; the empty one is everything.
         newest: skip to the newest message of each stream and kind where several wait.
         timeout_s: iteration ends when nothing came for so long; None waits for ever.
@@ -254,6 +255,8 @@ def _connect(
     receive_hwm: int,
     server_key: str | None,
 ) -> zmq.Socket[bytes]:
+    if has_bad_port(endpoint):
+        raise InputError(f"cannot connect to {endpoint!r}: no such port", hint="ports end at 65535")
     sub = context.socket(zmq.SUB)
     try:
         sub.setsockopt(zmq.RCVHWM, receive_hwm)
@@ -273,6 +276,9 @@ def _connect(
         raise InputError(
             f"cannot connect to {endpoint!r}: {error}", hint="write it like tcp://127.0.0.1:5870"
         ) from error
+    except BaseException:
+        sub.close(linger=0)
+        raise
     return sub
 
 

@@ -1,0 +1,6 @@
+"""Laws are checked without a deadline: the machine may be busy with other things."""
+
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
