@@ -157,6 +157,24 @@ class DeviceFace:
     pose: Pose
     vertices: NDArray[np.float32] | None
 
+    def in_crop(self, rule: CropRule) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Bounds and landmarks in crop pixels, as `CropRule.next_roi` takes them.
+
+        Args:
+            rule: the chain's.
+
+        Returns:
+            The box `(4,)` of the vertices (of the landmarks where the vertices did not come
+            back), and the landmarks `(68, 3)`, z not shifted; both float32.
+        """
+        matrix = rule.crop_from_frame(self.roi)
+        points = self.landmarks if self.vertices is None else self.vertices
+        placed = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        box = np.concatenate([placed.min(axis=0), placed.max(axis=0)]).astype(np.float32)
+        landmarks = self.landmarks / np.float32(rule.depth_scale(self.roi))
+        landmarks[:, :2] = self.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        return box, landmarks
+
 
 @dataclass(slots=True)
 class Ticket:

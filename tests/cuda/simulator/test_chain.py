@@ -147,6 +147,12 @@ def expected(topology, network, image, roi):
     return vertices, box, pose.estimate(vertices, reference)
 
 
+def crop_places(vertices, roi):
+    full = np.vstack([RULE.frame_from_crop(roi).astype(np.float64), [0, 0, 1]])
+    homogeneous = np.column_stack([vertices[:, :2], np.ones(len(vertices))])
+    return (homogeneous @ np.linalg.inv(full).T)[:, :2]
+
+
 def test_a_batch_over_frames_of_different_kinds_is_what_the_cpu_finds(parts, topology):
     chain, _, network = parts
     frames = [picture(1), video(2)]
@@ -161,6 +167,11 @@ def test_a_batch_over_frames_of_different_kinds_is_what_the_cpu_finds(parts, top
         np.testing.assert_allclose(face.pose.translation, head.translation, atol=5e-3)
         assert face.roi == roi
         assert np.isnan(face.score)
+        in_crop = crop_places(vertices, roi)
+        box_crop, landmarks_crop = face.in_crop(RULE)
+        expected_box = [*in_crop.min(axis=0), *in_crop.max(axis=0)]
+        np.testing.assert_allclose(box_crop, expected_box, atol=1e-3)
+        np.testing.assert_allclose(landmarks_crop[:, :2], in_crop[topology.landmarks], atol=1e-3)
 
 
 def test_two_batches_are_in_flight_and_a_third_is_refused(parts):
@@ -181,30 +192,19 @@ def test_the_steady_state_allocates_nothing_and_replays_one_recording_per_slot(p
     for _ in range(2):
         chain.process([picture(1)], [(0, ROIS[0])], with_vertices=False)
     before = device.allocations
-    for seed in range(2):
-        chain.process([picture(seed)], [(0, ROIS[1])], with_vertices=False)
+    chain.process([picture(3)], [(0, ROIS[1])], with_vertices=False)
     assert device.allocations == before
     assert device.recordings == 2
     chain.process([picture(1)], [(0, ROIS[0]), (0, ROIS[1])], with_vertices=False)
     assert device.recordings == 3
 
 
-def test_kernels_follow_the_way_of_the_data(parts):
-    chain, device, _ = parts
-    chain.process([picture(1)], [(0, ROIS[0])], with_vertices=False)
-    assert device.calls == [
-        "warp_yuv",
-        "warp_rgb",
-        "restore_map",
-        "finish_faces",
-        "settle_vertices",
-    ]
-
-
-def test_a_timed_chain_tells_its_stages(parts, topology):
+def test_kernels_follow_the_way_of_the_data_and_a_timed_chain_tells_its_stages(parts, topology):
     _, device, network = parts
     chain = DeviceChain(device, parts[0].spec, lambda: network, slots=1, timed=True)
     chain.process([picture(1)], [(0, ROIS[0])], with_vertices=False)
+    geometry = ["restore_map", "finish_faces", "settle_vertices"]
+    assert device.calls == ["warp_yuv", "warp_rgb", *geometry]
     assert chain.times_ms == {
         "upload": 0.0,
         "crop": 2.0,
@@ -221,7 +221,7 @@ def test_too_many_faces_are_one_clear_error_and_leave_the_slots_free(parts):
             chain.submit([picture(1)], [(0, ROIS[0])] * 4)
         with pytest.raises(EngineError, match="1 to 3 faces, not 0"):
             chain.submit([picture(1)], [])
-    chain.process([picture(1)], [(0, ROIS[0])], with_vertices=False)
+    chain.submit([picture(1)], [(0, ROIS[0])], with_vertices=False)
 
 
 def test_a_region_that_is_not_finite_gives_finite_results(parts):
