@@ -73,6 +73,19 @@ def output(out: Any, shape: tuple[int, ...], dtype: DTypeLike, name: str = "out"
     return out
 
 
+def frozen(array: Any) -> Any:
+    """The array in C order and read-only, so that one compiled version serves every caller.
+
+    Numba compiles anew for each layout and for read-only arrays; the first frame of a camera must
+    not wait for that. A copy is made only of arrays that are not in C order.
+    """
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
 def as_points(points: Any, name: str = "vertices") -> NDArray[np.float32]:
     """`(N, 3)` float32, C order; a copy only where the input is something else."""
     array: NDArray[np.float32] = np.ascontiguousarray(points, np.float32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.kernels import raster
-from streamprn.kernels._jit import as_points, as_triangles, driver, output
+from streamprn.kernels._jit import as_points, as_triangles, driver, frozen, output
 from streamprn.kernels.maths.sample import image_replicate, to_byte
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def as_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`(H, W, 3)` uint8, C order; a copy only where the input is something else."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    return np.ascontiguousarray(image)
+    return frozen(image)  # type: ignore[no-any-return]
 
 
 @driver()

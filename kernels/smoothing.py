@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @maths
 def low_pass_weight(cutoff_hz: Any, dt_s: Any) -> Any:
-    """Weight of the new value in an exponential filter: `1 / (1 + tau / dt)`, tau = 1 / (2 pi f)."""
+    """Weight of a new value in an exponential filter: `1 / (1 + tau / dt)`, tau = 1 / (2 pi f)."""
     r = 2.0 * math.pi * cutoff_hz * dt_s
     return r / (r + 1.0)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from streamprn.kernels._jit import driver, output
+from streamprn.kernels._jit import driver, frozen, output
 from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
 from streamprn.kernels.maths.sample import (
     coverage,
@@ -69,9 +69,7 @@ def warp_rgb(
     out = output(out, (matrices.shape[0], size, size, 3), np.float32)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    if image.strides[1:] != (3, 1):
-        image = np.ascontiguousarray(image)
-    _warp_rgb(image, matrices, np.float32(scale), np.float32(bias), border == "zero", out)
+    _warp_rgb(frozen(image), matrices, np.float32(scale), np.float32(bias), border == "zero", out)
     return out
 
 
@@ -108,9 +106,9 @@ def warp_yuv(
     black, *colour = _colour_terms(planes.full_range, planes.bt709)
     siting = 0.25 if planes.full_range else 0.0
     _warp_yuv(
-        planes.y,
-        planes.u,
-        planes.v,
+        frozen(planes.y),
+        frozen(planes.u),
+        frozen(planes.v),
         matrices,
         np.float32(black),
         np.asarray(colour, np.float32),

@@ -271,18 +271,14 @@ class Pipeline:
     def _warm_up(self) -> None:
         """Go once through everything that compiles or loads on first use, before a frame waits."""
         frame = _grey_frame()
-        planes_only = FrameImage(
-            frame.image.width, frame.image.height, lambda: frame.image.rgb, frame.image.planes
-        )
-        if self._detector is not None:
-            self._detector.detect(planes_only)
-            self._detector.detect(frame.image)
         roi = Roi(32.0, 32.0, 48.0)
-        looks = [View(planes_only, roi), *[View(frame.image, roi)] * 2]
-        sightings, _ = self._regressor.regress(looks)
+        from_planes, _ = self._regressor.regress([View(frame.image, roi)])
+        if self._detector is not None:
+            self._detector.detect(frame.image)
+        self._regressor.regress([View(FrameImage.from_rgb(frame.image.rgb), roi)] * 2)
         faces = [
             RestoredFace(1, 1.0, roi, sighting.vertices, sighting.box_xyxy)
-            for sighting in sightings[:1]
+            for sighting in from_planes
         ]
         smoother = _open_smoother(self._config)
         if smoother is not None:
@@ -520,6 +516,9 @@ def source_specs(config: Config) -> list[SourceSpec]:
             stall_timeout_s=source.stall_timeout_s,
             backoff_initial_s=source.backoff_initial_s,
             backoff_max_s=source.backoff_max_s,
+            backoff_refused_s=source.backoff_refused_s,
+            image_fps=source.image_fps,
+            threads=source.threads,
             options=source.options,
         )
         for name, source in zip(names, config.sources, strict=True)
@@ -530,7 +529,6 @@ def _grey_frame() -> Frame:
     half = np.full((32, 32), 128, np.uint8)
     planes = YuvPlanes(np.full((64, 64), 128, np.uint8), half, half)
     image = FrameImage(64, 64, lambda: np.full((64, 64, 3), 128, np.uint8), planes)
-    _ = image.rgb  # converted already, unlike its twin that has planes only
     return Frame("warm-up", 0, image, None, 0, 0, 0)
 
 
@@ -556,7 +554,9 @@ def _open_engine(config: Config) -> Engine:
 def _open_detector(config: Config) -> Detector:
     from streamprn.engines.detectors import open_detector
 
-    return open_detector(config.detect.kind)
+    # The detectors are small: they stay on the CPU where the engine runs on a GPU.
+    backend = config.engine.backend if config.engine.backend != "tensorrt" else "auto"
+    return open_detector(config.detect.kind, backend=backend, threads=config.engine.threads)
 
 
 def _open_recorder(config: Config, engine: Engine) -> list[ResultSink]:

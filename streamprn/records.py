@@ -120,7 +120,9 @@ class FrameImage:
     @classmethod
     def from_rgb(cls, rgb: UInt8) -> FrameImage:
         """Wrap an RGB array `(H, W, 3)` uint8 that exists already."""
-        return cls(rgb.shape[1], rgb.shape[0], lambda: rgb)
+        image = cls(rgb.shape[1], rgb.shape[0], lambda: rgb)
+        image._rgb = rgb
+        return image
 
     @property
     def rgb(self) -> UInt8:
