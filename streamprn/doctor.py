@@ -22,14 +22,6 @@ CPU_FLAGS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "
              "avx512_bf16", "amx_tile", "asimd", "asimddp", "sve")  # fmt: skip
 DECODERS = ("h264", "hevc", "av1", "vp9", "mjpeg", "mpeg4")
 HARDWARE_SUFFIXES = ("cuvid", "qsv", "v4l2m2m", "videotoolbox")
-GPU_PACKAGES = (
-    "tensorrt",
-    "tensorrt-cu12",
-    "tensorrt-cu13",
-    "tensorrt-rtx",
-    "pycuda",
-    "numba-cuda",
-)
 
 
 @dataclass(slots=True)
@@ -155,20 +147,16 @@ def probe_onnxruntime() -> Report:
 
 
 def probe_gpu() -> Report:
-    """NVIDIA's driver and device, and the packages of the GPU path; none of them is imported."""
-    from streamprn.engines.tensorrt import driver
+    """NVIDIA's driver and device, TensorRT, NVDEC, and what the GPU path lacks.
 
-    report = Report("NVIDIA GPU")
-    kernel_module = Path("/proc/driver/nvidia/version")
-    if kernel_module.exists():
-        report.facts["kernel module"] = kernel_module.read_text().splitlines()[0].strip()
-    try:
-        report.facts["device"] = driver.device().title
-    except StreamPRNError as error:
-        report.facts["device"] = f"none: {error}"
-    for name in GPU_PACKAGES:
-        if version := _version(name):
-            report.facts[name] = version
+    What is lacking is no problem: a CPU runtime takes over.
+    """
+    from streamprn.engines.device.probe import gpu_report
+
+    found = gpu_report()
+    report = Report("NVIDIA GPU", dict(found.facts))
+    if found.missing:
+        report.facts["missing"] = "; ".join(found.missing)
     return report
 
 
