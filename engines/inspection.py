@@ -35,8 +35,9 @@ def inspect_network(path: Path) -> NetworkInfo:
     Raises:
         EngineError: it cannot be read.
     """
-    import openvino
+    from streamprn.engines.runtimes.openvino import import_quietly
 
+    openvino = import_quietly()
     try:
         model = openvino.Core().read_model(path)
         inputs, outputs = _tensors(model.inputs), _tensors(model.outputs)

@@ -26,7 +26,7 @@ class OnnxRuntime:
     """One network in one session; any batch size."""
 
     def __init__(self, network: NetworkSpec) -> None:
-        onnxruntime = _import_quietly()
+        onnxruntime = import_quietly()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = network.threads
         options.inter_op_num_threads = 1
@@ -74,7 +74,7 @@ def open_runtime(network: NetworkSpec) -> OnnxRuntime:
     return OnnxRuntime(network)
 
 
-def _import_quietly() -> Any:
+def import_quietly() -> Any:
     """ONNX Runtime without its telemetry.
 
     As of 1.32 it writes an identifier into the user's cache folder and prepares to upload events

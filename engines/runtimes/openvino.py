@@ -32,7 +32,7 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, network: NetworkSpec) -> None:
-        openvino = _import_quietly()
+        openvino = import_quietly()
         self._network = network
         self._precision, path = network.file("fp32")
         self._tensor = openvino.Tensor
@@ -119,7 +119,7 @@ def open_runtime(network: NetworkSpec) -> OpenVinoRuntime:
     return OpenVinoRuntime(network)
 
 
-def _import_quietly() -> Any:
+def import_quietly() -> Any:
     """OpenVINO without its telemetry package, in whose place it uses a stub of its own.
 
     That package starts a thread and, unless the user has opted out, writes an identifier into the
@@ -130,6 +130,12 @@ def _import_quietly() -> Any:
     import openvino
 
     return openvino
+
+
+def devices() -> dict[str, str]:
+    """The devices that OpenVINO sees, by its own names, each with its full name."""
+    core = import_quietly().Core()
+    return {name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}
 
 
 def _chunks(count: int, batch: int) -> list[int]:

@@ -63,8 +63,9 @@ def test_the_imported_network_gives_tensorflows_maps(saved, bundle, backend, pre
 
 def test_half_precision_activations_stay_within_the_bound(saved, bundle):
     """A CPU computes fp16 files in single precision; a GPU rounds every activation."""
-    import onnxruntime
+    from streamprn.engines.runtimes.onnxruntime import import_quietly
 
+    onnxruntime = import_quietly()
     crops, expected = np.load(saved / "crops.npy"), np.load(saved / "outputs.npy")
     model = round_activations(onnx.load(bundle / "fp16.onnx"))
     session = onnxruntime.InferenceSession(
