@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numba import cuda
+from numba import cuda, typeof
 
 from streamprn.engines.bundle import Subdivision
 from streamprn.engines.decoders import SubdivisionDecoder
@@ -49,6 +49,10 @@ class SimulatedDevice:
 
     def launch(self, kernel, grid, stream, *arguments):
         self.calls.append(kernel.name)
+        # What a GPU would compile for: it must be what the compile tests proved.
+        values = [getattr(value, "_ary", value) for value in arguments]
+        values = [np.int32(value) if type(value) is int else value for value in values]
+        assert tuple(typeof(value) for value in values) == tuple(kernel.signature.args)
         kernel.launch(grid, 0, *arguments)
 
     def replay(self, key, stream, work):
