@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types imports pytest test-gpu test-pycuda clean
+.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda clean
 help:
 	@echo "make demo    set up and run the main job on the embedded default (CPU, offline)"
 	@echo "make test    set up and run lint, types, import contracts and all tests"
 	@echo "make format  format the code"
+	@echo "make peers   set up .venv-peers, for streamprn bench --against mediapipe"
 	@echo "make test-gpu     on a machine with an NVIDIA GPU: run what needs one, print the figures"
 	@echo "make test-pycuda  compile PyCUDA and check the calls to it; needs no GPU"
 
@@ -46,6 +47,14 @@ imports: $(VENV)/.test
 
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# MediaPipe 0.10.9 wants an older NumPy and OpenCV than ours: an environment of its own.
+peers: .venv-peers/.done
+.venv-peers/.done:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
+	  'mediapipe==0.10.9' 'numpy<2' 'opencv-contrib-python<4.11'
+	@touch $@
 
 # On a machine with an NVIDIA GPU: installs the GPU path, runs its tests, prints the figures.
 test-gpu: $(VENV)/.test
