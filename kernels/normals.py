@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.kernels._jit import as_points, as_triangles, driver, output
-from streamprn.kernels.maths.triangle import normal_x, normal_y, normal_z, usable
+from streamprn.kernels.maths.triangle import normal_x, normal_y, normal_z
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
+INFINITY = np.float32(np.inf)
 
 
 def vertex_normals(
@@ -50,7 +51,7 @@ def _vertex_normals(vertices: Any, triangles: Any, out: Any) -> None:
         nx = normal_x(bx, by, bz, cx, cy, cz)
         ny = normal_y(bx, by, bz, cx, cy, cz)
         nz = normal_z(bx, by, bz, cx, cy, cz)
-        if not usable(nx, ny, nz, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO):
+        if not (abs(nx) + abs(ny) + abs(nz) < INFINITY):
             continue
         for corner in (i, j, k):
             out[corner, 0] += nx

@@ -35,7 +35,7 @@ ZERO = np.float32(0.0)
 TWO = np.float32(2.0)
 NOWHERE = np.float32(-np.inf)
 NO_OWNER = np.empty((0, 0), np.int32)
-# Blocks that are evaluated at once: the queue (27 KB) stays in the first-level cache.
+# Blocks that are evaluated at once: the queue (34 KB) stays in the first-level cache.
 QUEUE = 512
 # Pixels; triangles as wide or high are drawn row by row.
 LARGEST = 16
@@ -128,7 +128,7 @@ def _checked(out: Raster | None, height: int, width: int) -> Raster:
 
 
 def _work_space() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    return scratch("raster", (13, QUEUE), np.float32), scratch(
+    return scratch("raster", (15, QUEUE), np.float32), scratch(
         "raster places", (2, QUEUE), np.int32
     )
 
@@ -155,14 +155,14 @@ def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, place
         triangles: `(T, 3)`.
         out: `(H, W)` float32 depth.
         owner: `(H, W)` int32, or `(0, 0)`.
-        queue: `(13, Q)` float32 work space: nine corner coordinates relative to the block's first
-            pixel, and the depths found at its four pixels.
+        queue: `(15, Q)` float32 work space: nine corner coordinates, column and row of the
+            block's first pixel, and the depths found at its four pixels.
         places: `(2, Q)` int32 work space: flat index of the block's first pixel, and triangle.
     """
     height, width = out.shape
     inner_right, inner_bottom = np.float32(width - 2), np.float32(height - 2)
     room = queue.shape[1] - LARGEST * LARGEST // 4
-    count = 0
+    count: Any = 0
     for t in range(triangles.shape[0]):
         i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
         x0, y0, z0 = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -173,9 +173,10 @@ def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, place
         wide, tall = high_x - left, high_y - top
         inner = (left >= ZERO) & (top >= ZERO) & (left <= inner_right) & (top <= inner_bottom)
         if inner & (wide < TWO) & (tall < TWO):
-            queue[0, count], queue[1, count], queue[2, count] = x0 - left, y0 - top, z0
-            queue[3, count], queue[4, count], queue[5, count] = x1 - left, y1 - top, z1
-            queue[6, count], queue[7, count], queue[8, count] = x2 - left, y2 - top, z2
+            queue[0, count], queue[1, count], queue[2, count] = x0, y0, z0
+            queue[3, count], queue[4, count], queue[5, count] = x1, y1, z1
+            queue[6, count], queue[7, count], queue[8, count] = x2, y2, z2
+            queue[9, count], queue[10, count] = left, top
             places[0, count] = np.int32(top) * np.int32(width) + np.int32(left)
             places[1, count] = t
             count += np.int64((wide >= ZERO) & (tall >= ZERO))
@@ -192,9 +193,10 @@ def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, place
                 oy = top + np.float32(r)
                 for c in range(0, np.int64(wide) + 1 if wide >= ZERO else 0, 2):
                     ox = left + np.float32(c)
-                    queue[0, count], queue[1, count], queue[2, count] = x0 - ox, y0 - oy, z0
-                    queue[3, count], queue[4, count], queue[5, count] = x1 - ox, y1 - oy, z1
-                    queue[6, count], queue[7, count], queue[8, count] = x2 - ox, y2 - oy, z2
+                    queue[0, count], queue[1, count], queue[2, count] = x0, y0, z0
+                    queue[3, count], queue[4, count], queue[5, count] = x1, y1, z1
+                    queue[6, count], queue[7, count], queue[8, count] = x2, y2, z2
+                    queue[9, count], queue[10, count] = ox, oy
                     places[0, count] = np.int32(oy) * np.int32(width) + np.int32(ox)
                     places[1, count] = t
                     count += 1
@@ -210,7 +212,7 @@ def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, place
 def _flush(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
     """Evaluate the queued blocks, then merge them into the image."""
     for pixel in range(4):
-        _evaluate(queue, np.float32(pixel & 1), np.float32(pixel >> 1), 9 + pixel, count)
+        _evaluate(queue, np.float32(pixel & 1), np.float32(pixel >> 1), 11 + pixel, count)
     if owner.size:
         _merge_owner(queue, places, count, out, owner)
     else:
@@ -221,8 +223,9 @@ def _flush(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
 def _evaluate(queue: Any, px: Any, py: Any, row: Any, count: Any) -> None:
     """Depth of every block's pixel `(px, py)` to `queue[row]`, minus infinity outside."""
     for n in range(count):
-        ax, bx, cx = queue[0, n] - px, queue[3, n] - px, queue[6, n] - px
-        ay, by, cy = queue[1, n] - py, queue[4, n] - py, queue[7, n] - py
+        x, y = queue[9, n] + px, queue[10, n] + py
+        ax, bx, cx = queue[0, n] - x, queue[3, n] - x, queue[6, n] - x
+        ay, by, cy = queue[1, n] - y, queue[4, n] - y, queue[7, n] - y
         z0, z1, z2 = queue[2, n], queue[5, n], queue[8, n]
         e0, e1, e2 = edge(bx, by, cx, cy), edge(cx, cy, ax, ay), edge(ax, ay, bx, by)
         z = interpolate(e0, e1, e2, z0, z1, z2)
@@ -238,7 +241,7 @@ def _merge(queue: Any, places: Any, count: Any, out: Any) -> None:
         place = np.uint64(places[0, n])
         for pixel in range(4):
             at = place + np.uint64(pixel & 1) + (width if pixel > 1 else np.uint64(0))
-            z, old = queue[9 + pixel, n], flat[at]
+            z, old = queue[11 + pixel, n], flat[at]
             # A NaN background loses to any depth, and minus infinity is no depth.
             flat[at] = z if (not (old >= z)) & (z > NOWHERE) else old
 
@@ -251,7 +254,7 @@ def _merge_owner(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> N
         place, t = np.uint64(places[0, n]), places[1, n]
         for pixel in range(4):
             at = place + np.uint64(pixel & 1) + (width if pixel > 1 else np.uint64(0))
-            z, old, old_t = queue[9 + pixel, n], flat[at], flat_owner[at]
+            z, old, old_t = queue[11 + pixel, n], flat[at], flat_owner[at]
             wins = nearer(z, t, old, old_t) & (z > NOWHERE)
             flat[at] = z if wins else old
             flat_owner[at] = t if wins else old_t

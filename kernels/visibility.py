@@ -65,9 +65,21 @@ def visible_landmarks(
 
 
 @driver()
-def fmin(low: Any, value: Any) -> Any:
-    """The smaller; `low` where `value` is NaN."""
-    return value if value < low else low
+def _lowest_around(depth: Any, x: Any, y: Any) -> Any:
+    """The lowest depth of the four pixels around; minus infinity where one is background.
+
+    A slope rises by more than the bias within a pixel, and at the face's outline nothing tells
+    how far it falls.
+    """
+    c, r = int(x), int(y)
+    low = np.float32(np.inf)
+    for dr in range(2):
+        for dc in range(2):
+            value = depth[r + dr, c + dc]
+            if not (abs(value) < np.inf):
+                return np.float32(-np.inf)
+            low = min(low, value)
+    return low
 
 
 @driver()
@@ -95,11 +107,5 @@ def _visible(placed: Any, normals: Any, depth: Any, bias: Any, grazing: Any, vis
         x, y, z = placed[n, 0], placed[n, 1], placed[n, 2]
         seen = normals[n, 2] > grazing and 0 <= x < width - 1 and 0 <= y < height - 1
         if seen:
-            c, r = int(x), int(y)
-            # The lowest of the four pixels around: a slope rises by more than the bias in a pixel.
-            low = np.float32(np.inf)
-            for dr in range(2):
-                for dc in range(2):
-                    low = fmin(low, depth[r + dr, c + dc])
-            seen = z + bias >= low or low == np.inf
+            seen = z + bias >= _lowest_around(depth, x, y)
         visible[n] = seen and abs(z) < np.inf

@@ -7,13 +7,15 @@ from streamprn.kernels.maths import Integer, Real
 
 LEVELS = 65534.0
 TOP = 32767.0
+# Below, a step no longer is an ordinary float32.
+LEAST = 1e-30
 
 
 @maths
 def step_of(low: Real, high: Real) -> Real:
-    """Size of one level for values `low..high`; 1 where they are the same."""
+    """Size of one level for values `low..high`; 1 where they are the same, or nearly."""
     step = (high - low) / LEVELS
-    return step if step > 0.0 else 1.0
+    return step if step > LEAST else 1.0
 
 
 @maths

@@ -18,6 +18,8 @@ from streamprn.kernels.maths import Integer, Real
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
+# Pixels; the product of three such coordinates still is a float32.
+LIMIT = np.float32(1e12)
 ID_MASK = 0xFFFFFFFF
 
 
@@ -48,9 +50,9 @@ def interpolate(e0: Real, e1: Real, e2: Real, z0: Real, z1: Real, z2: Real) -> R
 def usable(
     x0: Real, y0: Real, z0: Real, x1: Real, y1: Real, z1: Real, x2: Real, y2: Real, z2: Real
 ) -> Real:
-    """Whether all of a triangle's coordinates are finite (and their sum is)."""
-    total = x0 + y0 + z0 + x1 + y1 + z1 + x2 + y2 + z2
-    return total - total == ZERO
+    """Whether a triangle's coordinates are finite, and small enough for products of three."""
+    plane = abs(x0) + abs(y0) + abs(x1) + abs(y1) + abs(x2) + abs(y2)
+    return plane + abs(z0) + abs(z1) + abs(z2) < LIMIT
 
 
 @maths

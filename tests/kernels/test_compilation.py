@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from streamprn.kernels import _jit, pose, raster, uv, visibility
+
+
+def test_importing_the_package_loads_no_compiler():
+    code = "import sys, streamprn.kernels; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_editing_a_formula_invalidates_the_cached_drivers(monkeypatch):
+    stamps = []
+    monkeypatch.setattr(_jit, "_maths_stamp", lambda: (1.0, len(stamps)))
+    for _ in range(2):
+        compiled = _jit.driver()(uv._bounds.py_func)
+        stamps.append(compiled._cache._cache_file._source_stamp)
+    assert stamps[0] != stamps[1]
+
+
+def test_kernels_run_in_many_threads_at_once(face):
+    vertices = face.in_frame(60, 50, 80)
+    reference = pose.Reference(face.canonical)
+
+    def work(shift: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        moved = vertices + np.float32([shift, 0, 0])
+        return (
+            raster.depth(moved, face.triangles, 100, 130),
+            visibility.visible_vertices(moved, face.triangles),
+            pose.estimate(moved, reference).translation,
+        )
+
+    alone = [work(shift) for shift in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(work, range(12)))
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from streamprn.kernels import uv
+from tests.reference import geometry
+
+MATRIX = np.array([[1.2, -0.4, 30], [0.4, 1.2, -7]], np.float32)
+
+
+def make_operator(points: int = 40, control: int = 90, seed: int = 0) -> uv.Operator:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 9, control)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    texel = np.sort(rng.choice(256 * 256, 500, replace=False)).astype(np.int32)
+    return uv.Operator(
+        indptr,
+        rng.integers(0, points, indptr[-1]).astype(np.int32),
+        rng.random(indptr[-1]).astype(np.float32),
+        rng.integers(0, control, (500, 3)).astype(np.int32),
+        rng.random((500, 3)).astype(np.float32),
+        texel,
+    )
+
+
+def test_subdivide_is_two_sparse_products():
+    operator = make_operator()
+    points = np.random.default_rng(1).normal(size=(3, 40, 3)).astype(np.float32)
+    stage1 = sparse.csr_matrix(
+        (operator.weights1, operator.indices1, operator.indptr1), shape=(90, 40)
+    )
+    rows = np.arange(0, 1501, 3)
+    stage2 = sparse.csr_matrix(
+        (operator.weights2.ravel(), operator.indices2.ravel(), rows), shape=(500, 90)
+    )
+    maps = uv.subdivide(points, operator)
+    for one, face in zip(maps, points, strict=True):
+        expected = stage2 @ (stage1 @ face)
+        flat = one.reshape(-1, 3)
+        np.testing.assert_allclose(flat[operator.texel], expected, rtol=1e-4, atol=1e-4)
+        outside = np.ones(256 * 256, bool)
+        outside[operator.texel] = False
+        assert not flat[outside].any()
+
+
+def test_subdivide_clears_what_out_held():
+    operator, points = make_operator(), np.ones((1, 40, 3), np.float32)
+    out = np.full((1, 256, 256, 3), np.nan, np.float32)
+    assert uv.subdivide(points, operator, out) is out
+    assert np.array_equal(out, uv.subdivide(points, operator))
+
+
+def test_subdivide_refuses_too_few_points():
+    operator = make_operator()
+    with pytest.raises(ValueError, match="points must be"):
+        uv.subdivide(np.zeros((1, operator.point_count - 1, 3), np.float32), operator)
+
+
+def test_operator_check_finds_an_index_outside():
+    operator = make_operator()
+    operator.check()
+    operator.indices2[7, 1] = 90
+    with pytest.raises(ValueError, match="contradict"):
+        operator.check()
+
+
+def test_restore_is_its_numpy_twin(face):
+    maps = np.random.default_rng(2).normal(60, 30, (256, 256, 3)).astype(np.float32)
+    vertices = uv.restore(maps, face.texel, MATRIX)
+    expected = geometry.restore(maps, face.texel, MATRIX.astype(float))
+    np.testing.assert_allclose(vertices, expected, atol=2e-4)
+    assert vertices[:, 2].min() == 0
+
+
+def test_scatter_then_restore_by_the_identity_returns_the_vertices(face):
+    vertices = face.in_frame(50, 40, 30)
+    back = uv.restore(uv.scatter(vertices, face.texel), face.texel, np.eye(3)[:2])
+    np.testing.assert_allclose(back, vertices, atol=1e-5)
+
+
+def test_restore_with_bounds_gives_the_box_of_its_vertices(face):
+    maps = np.random.default_rng(3).normal(60, 30, (256, 256, 3)).astype(np.float32)
+    vertices, box = uv.restore_with_bounds(maps, face.texel, MATRIX)
+    assert np.array_equal(box, uv.bounds(vertices))
+    assert np.array_equal(box, np.concatenate([vertices.min(0)[:2], vertices.max(0)[:2]]))
+
+
+@given(
+    values=hnp.arrays(np.float32, (9, 3), elements=st.floats(width=32)),
+    matrix=hnp.arrays(np.float32, (2, 3), elements=st.floats(width=32)),
+)
+@settings(max_examples=80, deadline=None)
+def test_restore_and_bounds_of_anything_are_finite(values, matrix):
+    maps = np.zeros((256, 256, 3), np.float32)
+    texel = np.arange(9, dtype=np.int32)
+    maps.reshape(-1, 3)[texel] = values
+    vertices, box = uv.restore_with_bounds(maps, texel, matrix)
+    assert np.isfinite(vertices).all()
+    assert np.isfinite(box).all()
+    assert np.isfinite(uv.bounds(values)).all()
+
+
+def test_entries_that_are_not_finite_count_as_zero():
+    maps = np.full((256, 256, 3), np.nan, np.float32)
+    texel = np.array([0, 5], np.int32)
+    maps[0, 5] = 10, 20, 30
+    vertices = uv.restore(maps, texel, np.eye(3)[:2])
+    assert vertices.tolist() == [[0, 0, 0], [10, 20, 30]]
+
+
+def test_bounds_without_a_finite_vertex_are_zero():
+    assert not uv.bounds(np.full((4, 3), np.nan, np.float32)).any()
+    assert not uv.bounds(np.empty((0, 3), np.float32)).any()
+
+
+@given(hnp.arrays(np.float32, (12, 3), elements=st.floats(-1e5, 1e5, width=32)))
+@settings(max_examples=80, deadline=None)
+def test_quantisation_errs_by_half_a_step_at_most(vertices):
+    levels, scale, offset = uv.quantise(vertices)
+    assert levels.dtype == np.int16
+    back = levels.astype(np.float64) * scale + offset
+    rounding = np.spacing(np.abs(vertices).max(axis=0))
+    assert (np.abs(back - vertices) <= scale * 0.501 + rounding).all()
+    np.testing.assert_allclose(uv.dequantise(levels, scale, offset), back, rtol=1e-5, atol=1e-2)
+
+
+@given(hnp.arrays(np.float32, (7, 3), elements=st.floats(width=32)))
+@settings(max_examples=60, deadline=None)
+def test_quantisation_of_anything_is_finite(vertices):
+    levels, scale, offset = uv.quantise(vertices)
+    assert np.isfinite(scale).all()
+    assert np.isfinite(offset).all()
+    assert np.isfinite(uv.dequantise(levels, scale, offset)).all()
+
+
+def test_a_constant_axis_is_quantised_exactly():
+    levels, scale, offset = uv.quantise(np.full((5, 3), 3.25, np.float32))
+    assert (uv.dequantise(levels, scale, offset) == 3.25).all()
