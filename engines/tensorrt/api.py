@@ -30,6 +30,8 @@ USED: Final = {
     "IBuilderConfig": ("add_optimization_profile", "set_flag", "clear_flag"),
     "INetworkDefinition": ("num_inputs", "num_outputs", "get_input", "get_output"),
     "IOptimizationProfile": ("set_shape",),
+    "ILogger": ("Severity",),
+    "ITensor": ("name", "shape"),
     "OnnxParser": ("parse", "num_errors", "get_error"),
     "Runtime": ("deserialize_cuda_engine",),
     "ICudaEngine": (
