@@ -51,6 +51,8 @@ log = logging.getLogger("streamprn.pipeline")
 HANDOVER_FRAMES = 4
 POLL_S = 0.05
 STOP_TIMEOUT_S = 0.8
+#: A run that ends by itself publishes what was looked at, however long that takes within reason.
+DRAIN_TIMEOUT_S = 30.0
 #: Kinds that need vertices, pose or more of every face.
 GEOMETRY_KINDS = frozenset({Kind.FACE, Kind.MESH, Kind.DEPTH, Kind.TEXTURE, Kind.IMAGE})
 
@@ -480,11 +482,12 @@ class Pipeline:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for reader in readers:
             reader.stop(timeout=max(0.0, deadline - time.monotonic()))
-        while geometry.is_alive():
+        patience = time.monotonic() + (STOP_TIMEOUT_S if stop.is_set() else DRAIN_TIMEOUT_S)
+        while geometry.is_alive() and time.monotonic() < patience:
             with contextlib.suppress(queue.Full):
                 self._handover.put(None, timeout=POLL_S)
                 break
-        geometry.join(timeout=STOP_TIMEOUT_S)
+        geometry.join(timeout=max(0.0, patience - time.monotonic()))
         for stream in self._streams:
             stream.finder.close()
         for sink in self._sinks:
@@ -555,8 +558,12 @@ def _open_detector(config: Config) -> Detector:
     from streamprn.engines.detectors import open_detector
 
     # The detectors are small: they stay on the CPU where the engine runs on a GPU.
-    backend = config.engine.backend if config.engine.backend != "tensorrt" else "auto"
-    return open_detector(config.detect.kind, backend=backend, threads=config.engine.threads)
+    on_onnxruntime = config.engine.backend == "onnxruntime"
+    return open_detector(
+        config.detect.kind,
+        backend="onnxruntime" if on_onnxruntime else "openvino",
+        threads=config.engine.threads,
+    )
 
 
 def _open_recorder(config: Config, engine: Engine) -> list[ResultSink]:

@@ -33,6 +33,9 @@ __all__ = ["SourceCounters", "SourceReader"]
 
 _log = logging.getLogger("streamprn.source")
 _NS = 1_000_000_000
+#: Small frames are converted to RGB at once, here, beside the network of the frame before: crops
+#: and detection from RGB then cost less than from planes. Large ones only when somebody asks.
+EAGER_RGB_PIXELS = 640 * 512
 # A connection that held this long was a good one: the next failure starts at the shortest delay.
 _STEADY_S = 2.0
 # A live stream whose packets come in bursts (HLS) is played at its own speed; when the clocks
@@ -386,6 +389,8 @@ class SourceReader:
             crop_xywh=spec.crop_xywh,
             orientation=orientation or self._orientations.of(frame),
         )
+        if image.width * image.height <= EAGER_RGB_PIXELS:
+            _ = image.rgb
         decoded = time.monotonic_ns()
         wall = time.time_ns() - (decoded - captured_ns)
         record = Frame(spec.name, self._seq, image, pts_ns, captured_ns, decoded, wall)

@@ -1,0 +1,223 @@
+"""Make docs/benchmarks.md: measure everything it says, on this machine, in one go.
+
+`python benchmarks/figures.py [--soak-minutes 1] [--peers]` takes some minutes. With `--peers`
+(after `make peers`, from the checkout) the comparison with MediaPipe is measured too; without it
+that section of the page stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamprn.bench.machine import describe
+from streamprn.bench.measure import STAGES, Measurement, Plan, measure, percentiles
+from streamprn.clip import astronaut, make_clip
+from streamprn.engines.detectors import open_detector
+from streamprn.engines.engine import open_engine
+from streamprn.geometry import FaceGeometry
+from streamprn.kernels import normals, pose, raster, uv, visibility, warp
+from streamprn.records import FrameImage
+from streamprn.regress import Regressor, View
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+STREAMS = (1, 2, 4, 6)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def best_and_median_ms(work: Callable[[], Any], repeat: int = 60) -> tuple[float, float]:
+    work()
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter_ns()
+        work()
+        times.append((time.perf_counter_ns() - began) / 1e6)
+    return min(times), float(np.median(times))
+
+
+def prnet_pose(vertices: np.ndarray, canonical: np.ndarray) -> np.ndarray:
+    """Pose as PRNet's code gets it: an affine least-squares fit over all vertices in NumPy."""
+    homogeneous = np.hstack([canonical, np.ones((len(canonical), 1))])
+    return np.linalg.lstsq(homogeneous, vertices, rcond=None)[0].T
+
+
+def parts() -> str:
+    """Single parts, on the face of the sample picture."""
+    engine, detector = open_engine("facemesh"), open_detector("short")
+    image = FrameImage.from_rgb(astronaut())
+    (found,) = detector.detect(image)
+    roi = engine.crop.roi_from_box(found.box_xyxy)
+    regressor = Regressor(engine, recrop_threshold=0.1, min_score=0.5)
+    sighting = regressor.regress([View(image, roi)])[0][0]
+    topology, vertices = engine.topology, sighting.vertices
+    reference = pose.Reference(topology.canonical, topology.pose_weights)
+    matrix = engine.crop.frame_from_crop(sighting.next_roi)
+    crop = warp.warp_rgb(image.rgb, matrix, engine.crop.size)
+    position_map = engine.infer(crop).maps[0].copy()
+    points = np.random.default_rng(0).random((1, 468, 3)).astype(np.float32)
+    operator = engine.bundle.subdivision(topology).operator
+    maps = np.empty((1, 256, 256, 3), np.float32)
+    # The face stands for a 300 pixel one in the two picture sizes.
+    scale = 300.0 / float(np.ptp(vertices[:, 1]))
+    large = np.ascontiguousarray((vertices - vertices.mean(0)) * scale, np.float32)
+    placed = {
+        size: large + np.array([size[0] / 2, size[1] / 2, 0.0])
+        for size in ((640, 480), (1920, 1080))
+    }
+    geometry = FaceGeometry(topology)
+    work: dict[str, Callable[[], Any]] = {
+        "detector (short), 512x512": lambda: detector.detect(image),
+        "crop 192x192 from RGB": lambda: warp.warp_rgb(image.rgb, matrix, 192, crop),
+        "network and UV operator, 1 crop": lambda: engine.infer(crop),
+        "UV operator": lambda: uv.subdivide(points, operator, maps),
+        "restore all vertices": lambda: uv.restore(position_map, topology.texel, matrix),
+        "pose from all vertices": lambda: pose.estimate(vertices, reference),
+        "pose as PRNet's code (NumPy)": lambda: prnet_pose(vertices, topology.canonical),
+        "visibility of 68 landmarks": lambda: geometry._coarse.visible_landmarks(vertices),
+        "visibility of all vertices": lambda: visibility.visible_vertices(
+            vertices, topology.triangles
+        ),
+        "normals": lambda: normals.vertex_normals(vertices, topology.triangles),
+    }
+    for (width, height), moved in placed.items():
+        out = np.empty((height, width), np.float32)
+        work[f"depth image {width}x{height}, 300 px face"] = (
+            lambda m=moved, h=height, w=width, o=out: raster.depth(m, topology.triangles, h, w, o)
+        )
+    rows = []
+    for name, one in work.items():
+        best, middle = best_and_median_ms(one)
+        rows.append([name, f"{best:.2f}", f"{middle:.2f}"])
+    return table(["part", "best ms", "median ms"], rows)
+
+
+def streams(clip: Path) -> tuple[str, Measurement]:
+    """Paced runs with more and more streams."""
+    rows, runs = [], []
+    for count in STREAMS:
+        run = measure(Plan(str(clip), streams=count, fps=30.0, seconds=8.0, warmup_s=2.0))
+        runs.append(run)
+        found = percentiles(run.latency_ms)
+        rows.append(
+            [
+                str(count),
+                f"{run.fps:.1f}",
+                *(f"{found[name]:.1f}" for name in ("p50", "p90", "p99", "max")),
+                f"{run.cpu_cores:.2f}",
+                f"{run.cpu_cores / count:.3f}",
+                f"{run.rss_mib:.0f}",
+                "yes" if run.held else "no",
+            ]
+        )
+    head = ["streams", "frames/s", "p50 ms", "p90 ms", "p99 ms", "max ms"]
+    return table([*head, "cores", "cores a stream", "MiB", "pace held"], rows), runs[0]
+
+
+def stages(run: Measurement) -> str:
+    """Every stage of one paced stream."""
+    rows = []
+    named = {name: run.stages_ms[name] for name in STAGES}
+    named |= {"due to published": run.latency_ms, "due to received": run.received_ms}
+    for name, values in named.items():
+        found = percentiles(values)
+        rows.append([name, *(f"{value:.2f}" for value in found.values())])
+    return table(["ms", "p50", "p90", "p99", "p99.9", "max"], rows)
+
+
+def peers(clip: Path) -> str:
+    """Ours and MediaPipe in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "peers.json"
+        command = [sys.executable, "-m", "streamprn", "bench", str(clip), "--against", "mediapipe"]
+        subprocess.run([*command, "--duration", "6", "--json", str(report)], check=True)
+        found = json.loads(report.read_text())["comparison"]
+    rows = []
+    for name, key in (
+        ("frames/s, as fast as it goes", "fps"),
+        ("p50 ms at 30 frames/s", "p50_ms"),
+        ("p99 ms at 30 frames/s", "p99_ms"),
+    ):
+        ours, theirs = found[f"ours_{key}"], found[f"theirs_{key}"]
+        ratio = float(np.median(np.array(ours) / np.array(theirs)))
+        shown = [", ".join(f"{value:.1f}" for value in values) for values in (ours, theirs)]
+        rows.append([name, *shown, f"{ratio:.2f}"])
+    return f"Peer: {found['peer']}.\n\n" + table(["", "ours", "MediaPipe", "ours / theirs"], rows)
+
+
+def soak(minutes: float) -> str:
+    """Start-up and memory of `streamprn run`."""
+    script = Path(__file__).with_name("soak.py")
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "soak.json"
+        command = [sys.executable, str(script), "--minutes", str(minutes), "--json", str(report)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found = json.loads(report.read_text())["soak"]
+    return table(["", ""], [[name, f"{value:.2f}"] for name, value in found.items()])
+
+
+SECTIONS = {
+    "machine": "Machine",
+    "peers": "Against MediaPipe Face Mesh (Python), one 640x480 stream, one face",
+    "streams": "Streams of 640x480 at 30 frames/s, one face each",
+    "stages": "Stages of one stream at 30 frames/s",
+    "parts": "Single parts",
+    "soak": "Start and memory of `streamprn run`, one looped stream",
+}
+
+
+def write(found: dict[str, str]) -> None:
+    """Write the page; sections that were not measured keep what they said."""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    text = [
+        "# Benchmarks",
+        "Made by `python benchmarks/figures.py` (with `--peers` after `make peers`); times are "
+        "from the machine named here, which is shared with others: trust ratios within one run "
+        "more than single times. Latencies count from when a frame was due. A subscriber in a "
+        "process of its own takes `face` and `mesh`. GPU figures: not measured; see `docs/gpu.md`.",
+    ]
+    for key, title in SECTIONS.items():
+        body = found.get(key) or _old_section(old, title) or "Not measured."
+        text.append(f"## {title}\n{body.strip()}")
+    PAGE.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+
+
+def _old_section(page: str, title: str) -> str:
+    _, found, rest = page.partition(f"## {title}\n")
+    return rest.partition("\n## ")[0] if found else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--soak-minutes", type=float, default=1.0)
+    parser.add_argument("--peers", action="store_true", help="measure MediaPipe too")
+    args = parser.parse_args()
+    facts = describe()
+    found = {"machine": table(["", ""], [[name, value] for name, value in facts.items()])}
+    with tempfile.TemporaryDirectory() as folder:
+        clip = make_clip(Path(folder) / "face.mp4").path
+        if args.peers:
+            found["peers"] = peers(clip)
+        found["streams"], one = streams(clip)
+        found["stages"] = stages(one)
+    found["parts"] = parts()
+    if args.soak_minutes > 0:
+        found["soak"] = soak(args.soak_minutes)
+    write(found)
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
