@@ -25,8 +25,13 @@ Arrays = dict[str, np.ndarray]
 
 
 def random_variables(seed: int = 0) -> Arrays:
-    """All 245 variables, drawn so that activations keep a variance near 1 through the network."""
+    """All 245 variables, drawn so that activations keep a variance near 1 through the network.
+
+    The last layers blur, as every kernel of theirs has one sign: a map of pure noise would be a
+    mesh whose every triangle crosses the whole crop. The very last two keep the axes apart.
+    """
     rng = np.random.default_rng(seed)
+    blurring = {f"{conv.name}/weights" for conv in DECODER[-5:]}
     gain = {}
     for conv in convolutions():
         taps = conv.kernel**2 / (conv.stride**2 if conv.transposed else 1)
@@ -36,6 +41,10 @@ def random_variables(seed: int = 0) -> Arrays:
         part = name.rpartition("/")[2]
         if part == "weights":
             value = gain[name] * rng.standard_normal(shape)
+            if name in blurring:
+                value = np.abs(value) * np.sign(rng.standard_normal(shape[2:])) * 0.5
+            if shape == (4, 4, 3, 3) and "transpose" in name:
+                value = np.abs(value) * np.eye(3)
         elif part == "gamma":
             value = rng.uniform(0.7, 1.3, shape)
         elif part == "moving_variance":
