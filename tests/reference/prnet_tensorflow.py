@@ -2,18 +2,20 @@
 
 A program, so that TensorFlow never shares a process with the package:
 
-    python prnet_tensorflow.py FOLDER [--seconds S --threads N]
+    python prnet_tensorflow.py FOLDER [--serve] [--threads N]
 
 writes a checkpoint with random weights and Adam slots, and `crops.npy` and `outputs.npy`, the
 network's answer in 0..1. Names come from TensorFlow's own scopes (`Conv`, `Conv_1`, `resBlock_3`),
 as they did in the authors' code, and padding is TensorFlow's own SAME: nothing here is shared with
-`streamprn.engines.resfcn256`. With `--seconds` it prints the times of one crop as JSON.
+`streamprn.engines.resfcn256`. With `--serve` it then times one crop
+for every line that it reads.
 """
 
 import argparse
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -111,7 +113,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--serve", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     pictures = smooth_pictures(np.random.default_rng(args.seed + 1), 2)
@@ -124,8 +126,8 @@ def main():
         tf1.train.Saver().restore(run, prefix)
         np.save(args.folder / "crops.npy", pictures)
         np.save(args.folder / "outputs.npy", run.run(maps, {crops: pictures}))
-        if args.seconds:
-            print(json.dumps(times(run, maps, crops, pictures[:1], args.seconds)))
+        if args.serve:
+            serve(run, maps, crops, pictures[:1])
 
 
 def session(threads):
@@ -157,14 +159,14 @@ def smooth_pictures(rng, count):
     return np.clip(0.5 + 0.15 * picture, 0, 1)
 
 
-def times(run, maps, crops, picture, seconds):
+def serve(run, maps, crops, picture):
+    """Time one crop for every line on standard input."""
     run.run(maps, {crops: picture})
-    spans, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    print(json.dumps({"version": f"TensorFlow {tf.__version__}"}), flush=True)
+    for _ in sys.stdin:
         start = time.perf_counter()
         run.run(maps, {crops: picture})
-        spans.append(time.perf_counter() - start)
-    return {"version": tf.__version__, "ms": [1e3 * span for span in spans]}
+        print(json.dumps({"ms": 1e3 * (time.perf_counter() - start)}), flush=True)
 
 
 if __name__ == "__main__":
