@@ -5,6 +5,9 @@ returned the decoded record, so encoding, sending, the network, receiving and de
 Messages leave at fixed times; a late one does not delay those after it. The publisher computes
 nothing else, unless --busy adds a thread that holds the interpreter lock most of the time.
 
+"floor" is the same sizes over bare pyzmq sockets, without StreamPRN: what this machine and its
+other work allow at the moment. Compare with it, and repeat on a quiet machine.
+
     python benchmarks/publish.py
     python benchmarks/publish.py --kinds mesh --rates 30 --seconds 10 --mesh-format int16
 """
@@ -19,8 +22,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import zmq
@@ -28,8 +33,10 @@ import zmq
 from streamprn.publish import Publisher
 from streamprn.records import FaceResult, Frame, FrameImage, FrameResult, Kind, Pose, Roi
 from streamprn.subscribe import Subscriber
+from streamprn.wire import Parts, encode_faces, encode_frame
 
 VERTICES = 55_792
+FLOOR = "floor"
 
 
 def make_result(vertices: int = VERTICES) -> FrameResult:
@@ -52,6 +59,9 @@ def make_result(vertices: int = VERTICES) -> FrameResult:
 
 def subscribe(endpoint: str, kind: str, count: int) -> None:
     """The other process: print the latencies in nanoseconds as JSON."""
+    if kind.startswith(FLOOR):
+        subscribe_bare(endpoint, count)
+        return
     latencies: list[int] = []
     with Subscriber(endpoint, f"bench/{kind}", newest=False) as subscriber:
         while len(latencies) + subscriber.gaps < count:
@@ -62,21 +72,94 @@ def subscribe(endpoint: str, kind: str, count: int) -> None:
         print(json.dumps({"latencies": latencies, "gaps": subscriber.gaps}))
 
 
-def measure(
-    kind: str, rate: float, seconds: float, options: argparse.Namespace
-) -> dict[str, float]:
+def subscribe_bare(endpoint: str, count: int) -> None:
+    """The other process for the floor: the first part is the time of sending."""
+    latencies: list[int] = []
+    context = zmq.Context()
+    sub = context.socket(zmq.SUB)
+    sub.subscribe(b"")
+    sub.connect(endpoint)
+    while len(latencies) < count and sub.poll(2000):
+        parts = sub.recv_multipart(copy=False)
+        latencies.append(time.monotonic_ns() - int(parts[0].bytes))
+    print(json.dumps({"latencies": latencies, "gaps": count - len(latencies)}))
+    sub.close(linger=0)
+    context.term()
+
+
+def measure_floor(kind: str, rate: float, options: argparse.Namespace) -> dict[str, Any]:
+    """The same number of bytes at the same times over a bare XPUB socket."""
+    parts = [bytes(part) for part in _encoded(kind, make_result(), options)]
+    warm_up, count = _counts(rate, options)
+    context = zmq.Context()
+    xpub = context.socket(zmq.XPUB)
+    xpub.setsockopt(zmq.SNDHWM, 16)
+    port = xpub.bind_to_random_port("tcp://127.0.0.1")
+    with _reader(f"tcp://127.0.0.1:{port}", f"{FLOOR}-{kind}", count) as reader:
+        xpub.recv()
+
+        def send(_: int) -> int:
+            now = time.monotonic_ns()
+            xpub.send_multipart([b"%d" % now, *parts[1:]], copy=False)
+            return now
+
+        row = _row(f"{FLOOR}-{kind}", rate, warm_up, reader, _send_all(send, rate, count))
+    xpub.close(linger=0)
+    context.term()
+    return row
+
+
+def measure(kind: str, rate: float, options: argparse.Namespace) -> dict[str, Any]:
     """One run: publish at a rate, return percentiles in milliseconds."""
+    warm_up, count = _counts(rate, options)
+    result = make_result()
+    with (
+        Publisher("tcp://127.0.0.1:*", mesh_format=options.mesh_format) as publisher,
+        _reader(publisher.endpoint, kind, count) as reader,
+    ):
+        while Kind(kind) not in publisher.wanted("bench"):
+            time.sleep(0.01)
+
+        def send(seq: int) -> int:
+            return publisher.publish(replace(result, frame=replace(result.frame, seq=seq)))
+
+        return _row(kind, rate, warm_up, reader, _send_all(send, rate, count))
+
+
+def _encoded(kind: str, result: FrameResult, options: argparse.Namespace) -> Parts:
+    faces = encode_faces(result)
+    parts = encode_frame(Kind(kind), result, faces, 1, mesh_format=options.mesh_format)
+    assert parts is not None
+    return parts
+
+
+def _counts(rate: float, options: argparse.Namespace) -> tuple[int, int]:
     warm_up = max(10, int(rate // 5))
-    count = int(rate * seconds) + warm_up
-    with Publisher("tcp://127.0.0.1:*", mesh_format=options.mesh_format) as publisher:
-        command = [sys.executable, __file__, "--subscribe", publisher.endpoint]
-        command += ["--kinds", kind, "--count", str(count)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
-            while Kind(kind) not in publisher.wanted("bench"):
-                time.sleep(0.01)
-            cost = _publish_all(publisher, rate, count)
-            assert reader.stdout is not None
-            report = json.loads(reader.stdout.read())
+    return warm_up, int(rate * options.seconds) + warm_up
+
+
+def _reader(endpoint: str, kind: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "--subscribe", endpoint]
+    command += ["--kinds", kind, "--count", str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _send_all(send: Callable[[int], int], rate: float, count: int) -> list[int]:
+    """Send at fixed times; the nanoseconds that each call took."""
+    cost = []
+    start = time.monotonic() + 0.1
+    for seq in range(count):
+        time.sleep(max(0.0, start + seq / rate - time.monotonic()))
+        began = send(seq)
+        cost.append(time.monotonic_ns() - began)
+    return cost
+
+
+def _row(
+    kind: str, rate: float, warm_up: int, reader: subprocess.Popen[str], cost: list[int]
+) -> dict[str, Any]:
+    assert reader.stdout is not None
+    report = json.loads(reader.stdout.read())
     steady = np.array(report["latencies"][warm_up:]) / 1e6
     p50, p90, p99, worst = np.percentile(steady, [50, 90, 99, 100])
     return {
@@ -87,20 +170,9 @@ def measure(
         "p90_ms": p90,
         "p99_ms": p99,
         "max_ms": worst,
-        "publish_call_p50_ms": float(np.median(cost)) / 1e6,
+        "send_p50_ms": float(np.median(cost)) / 1e6,
         "gaps": report["gaps"],
     }
-
-
-def _publish_all(publisher: Publisher, rate: float, count: int) -> list[int]:
-    result = make_result()
-    cost = []
-    start = time.monotonic() + 0.1
-    for seq in range(count):
-        time.sleep(max(0.0, start + seq / rate - time.monotonic()))
-        began = publisher.publish(replace(result, frame=replace(result.frame, seq=seq)))
-        cost.append(time.monotonic_ns() - began)
-    return cost
 
 
 def _hold_the_interpreter() -> None:
@@ -136,15 +208,16 @@ def main() -> None:
         file=sys.stderr,
     )
     for kind, rate in product(options.kinds, options.rates):
-        row = measure(kind, rate, options.seconds, options)
-        if options.json:
-            print(json.dumps(row))
-        else:
-            print(
-                f"{kind:8}{rate:6.0f} msg/s  p50 {row['p50_ms']:6.3f}  p90 {row['p90_ms']:6.3f}  "
-                f"p99 {row['p99_ms']:6.3f}  max {row['max_ms']:7.3f} ms  "
-                f"publish() {row['publish_call_p50_ms']:6.3f} ms  gaps {row['gaps']}"
-            )
+        for row in (measure_floor(kind, rate, options), measure(kind, rate, options)):
+            print(json.dumps(row) if options.json else _text(row), flush=True)
+
+
+def _text(row: dict[str, Any]) -> str:
+    return (
+        f"{row['kind']:11}{row['rate_hz']:6.0f} msg/s  p50 {row['p50_ms']:6.3f}  "
+        f"p90 {row['p90_ms']:6.3f}  p99 {row['p99_ms']:6.3f}  max {row['max_ms']:7.3f} ms  "
+        f"sending {row['send_p50_ms']:6.3f} ms  gaps {row['gaps']}"
+    )
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class CurveKeys:
         return cls.load(Path(secret_file))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PublishCounters:
     """What a publisher did so far.
 
@@ -124,6 +124,14 @@ class PublishCounters:
     overruns: int = 0
     incomplete: int = 0
     ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of one stream; `of_frames` in the order of sending."""
+
+    kinds: frozenset[Kind]
+    of_frames: tuple[Kind, ...]
 
 
 class Publisher:
@@ -160,7 +168,7 @@ class Publisher:
         self._closed = False
         self._counters = PublishCounters()
         self._subscriptions: set[bytes] = set()
-        self._wanted: dict[str, frozenset[Kind]] = {}
+        self._wanted: dict[str, _Wanted] = {}
         self._default_topology = topology
         self._topologies: dict[str, TopologyArrays] = {}
         self._topology_parts: dict[str, Parts] = {}
@@ -196,14 +204,20 @@ class Publisher:
     @property
     def counters(self) -> PublishCounters:
         """A snapshot."""
-        return self._counters
+        return replace(self._counters)
 
     def wanted(self, stream: str) -> frozenset[Kind]:
         """The kinds of a stream that somebody subscribes to now. Costs a dictionary look-up."""
+        return self._look_up(stream).kinds
+
+    def _look_up(self, stream: str) -> _Wanted:
         found = self._wanted.get(stream)
         if found is None:
+            # Under the lock, so that a new subscription does not meet an answer from before it.
             with self._lock:
-                found = self._wanted[stream] = kinds_wanted(stream, self._subscriptions)
+                kinds = kinds_wanted(stream, self._subscriptions)
+                found = _Wanted(kinds, tuple(kind for kind in FRAME_KINDS if kind in kinds))
+                self._wanted[stream] = found
         return found
 
     def publish(self, result: FrameResult) -> int:
@@ -217,19 +231,15 @@ class Publisher:
         published_ns = time.monotonic_ns()
         stream = result.frame.stream
         self._know(stream)
-        kinds = self.wanted(stream)
-        if kinds.isdisjoint(FRAME_KINDS):
-            return published_ns
-        faces = encode_faces(result)
-        for kind in FRAME_KINDS:
-            if kind in kinds:
-                parts = encode_frame(
-                    kind, result, faces, published_ns, mesh_format=self._mesh_format
-                )
-                if parts is None:
-                    self._count(incomplete=1)
-                else:
-                    self._send(parts)
+        kinds = self._look_up(stream).of_frames
+        faces = encode_faces(result) if kinds else []
+        for kind in kinds:
+            parts = encode_frame(kind, result, faces, published_ns, mesh_format=self._mesh_format)
+            if parts is not None:
+                self._send(parts)
+            else:
+                with self._lock:
+                    self._counters.incomplete += 1
         return published_ns
 
     def publish_status(self, status: SourceStatus) -> None:
@@ -239,7 +249,7 @@ class Publisher:
             seq = self._next_seq(status.stream, Kind.STATUS)
             parts = encode_status(status, seq, time.monotonic_ns(), time.time_ns())
             self._status_parts[status.stream] = parts
-        self._send(parts)
+            self._send_now(parts)
 
     def publish_stats(self, stream: str, stats: Mapping[str, Scalar]) -> None:
         """Send counters of a stream by name, if anybody wants them."""
@@ -247,7 +257,8 @@ class Publisher:
         if Kind.STATS in self.wanted(stream):
             with self._lock:
                 seq = self._next_seq(stream, Kind.STATS)
-            self._send(encode_stats(stream, stats, seq, time.monotonic_ns(), time.time_ns()))
+                now = time.monotonic_ns()
+                self._send_now(encode_stats(stream, stats, seq, now, time.time_ns()))
 
     def set_topology(self, stream: str, topology: TopologyArrays) -> None:
         """Say what the vertices of a stream mean; those who asked already get it now."""
@@ -288,25 +299,20 @@ class Publisher:
         self._seqs[stream, kind] = seq
         return seq
 
-    def _count(self, **more: int) -> None:
-        with self._lock:
-            self._add(**more)
-
-    def _add(self, **more: int) -> None:
-        old = self._counters
-        self._counters = replace(old, **{key: getattr(old, key) + n for key, n in more.items()})
-
     def _send(self, parts: Parts) -> None:
         with self._lock:
-            if self._closed:
-                return
-            if not self._try(parts):
-                self._add(overruns=1)
-                self._send_past_the_full(parts)
-            # Sending may have taken in subscriptions without the descriptor showing it again.
-            self._take_subscriptions()
-            waiting = bool(self._greetings)
-        if waiting:
+            self._send_now(parts)
+
+    def _send_now(self, parts: Parts) -> None:
+        """Send, with the lock held."""
+        if self._closed:
+            return
+        if not self._try(parts):
+            self._counters.overruns += 1
+            self._send_past_the_full(parts)
+        # Sending may have taken in subscriptions without the descriptor showing it again.
+        self._take_subscriptions()
+        if self._greetings:
             self._wake()
 
     def _try(self, parts: Parts, flags: int = 0) -> bool:
@@ -317,7 +323,8 @@ class Publisher:
             return False
         except zmq.ZMQError as error:
             raise PublishError(f"sending on {self.endpoint} failed: {error}") from error
-        self._add(messages=1, bytes=sum(map(len, parts)))
+        self._counters.messages += 1
+        self._counters.bytes += sum(map(len, parts))
         return True
 
     def _send_past_the_full(self, parts: Parts) -> None:
@@ -360,7 +367,7 @@ class Publisher:
             return True
         full = len(self._subscriptions) >= _MAX_SUBSCRIPTIONS
         if message[:1] != b"\x01" or len(prefix) > MAX_TOPIC_BYTES or full:
-            self._add(ignored=1)
+            self._counters.ignored += 1
             return False
         self._subscriptions.add(prefix)
         for stream in self._streams:
@@ -379,7 +386,7 @@ class Publisher:
             if parts is not None and not self._try(parts, zmq.DONTWAIT):
                 if time.monotonic_ns() < deadline:
                     return
-                self._add(overruns=1)
+                self._counters.overruns += 1
                 self._send_past_the_full(parts)
             del self._greetings[stream, kind]
 
