@@ -54,8 +54,9 @@ __all__ = ["CurveKeys", "PublishCounters", "Publisher"]
 
 DEFAULT_BIND = "tcp://127.0.0.1:5870"
 
-#: Parts from this size on are sent without a copy; below it the bookkeeping costs more.
-ZERO_COPY_BYTES = 64 * 1024
+#: Parts from this size on are sent without a copy. Latency is the same either way; a full mesh
+#: takes the caller's thread 0.1 to 0.2 ms less, while below some 100 KB the bookkeeping costs more.
+ZERO_COPY_BYTES = 128 * 1024
 #: A subscription is at most one topic long; CURVE's handshake needs a few hundred bytes.
 _MAX_INBOUND_BYTES = 4096
 _MAX_SUBSCRIPTIONS = 65_536
