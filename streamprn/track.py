@@ -108,9 +108,15 @@ class FaceTracker:
                 self.tracks.append(Track(roi=roi, score=detection.score))
 
     def roi_of(self, detection: Detection) -> Roi:
-        """The ROI of a detected face: the crop rule's, turned by the line of the eyes."""
+        """The ROI of a detected face: the crop rule's, turned by the line of the eyes.
+
+        A box without keypoints is the user's and holds the face itself, as the engine's own box
+        does; the rule's correction for detector boxes does not apply to it.
+        """
+        if not len(detection.keypoints):
+            return self.crop.roi_from_vertices_box(detection.box_xyxy)
         roll = 0.0
-        if self.crop.rotate and len(detection.keypoints) >= 2:
+        if self.crop.rotate:
             right, left = detection.keypoints[0], detection.keypoints[1]
             roll = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
         return self.crop.roi_from_box(detection.box_xyxy, roll)

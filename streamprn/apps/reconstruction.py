@@ -224,7 +224,9 @@ class Reconstructor:
             Largest face first where they were detected.
         """
         if boxes is not None:
-            rois = [self.engine.crop.roi_from_box(np.asarray(box, np.float32)) for box in boxes]
+            rois = [
+                self.engine.crop.roi_from_vertices_box(np.asarray(box, np.float32)) for box in boxes
+            ]
             return self.from_rois(image, rois, [1.0] * len(rois))
         detections = self.detect(image)[: self.max_faces]
         rois = [self._roi_of(detection) for detection in detections]
