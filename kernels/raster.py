@@ -179,7 +179,7 @@ def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, place
             queue[9, count], queue[10, count] = left, top
             places[0, count] = np.int32(top) * np.int32(width) + np.int32(left)
             places[1, count] = t
-            count += np.int64((wide >= ZERO) & (tall >= ZERO))
+            count += 1 if (wide >= ZERO) & (tall >= ZERO) else 0
         elif not usable(x0, y0, z0, x1, y1, z1, x2, y2, z2):
             continue
         elif (
