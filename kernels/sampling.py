@@ -149,7 +149,7 @@ def as_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frozen(image)  # type: ignore[no-any-return]
 
 
-@driver()
+@driver(fastmath=True)
 def _vertex_colours(image: Any, vertices: Any, out: Any) -> None:
     for n in range(vertices.shape[0]):
         for channel in range(3):
@@ -158,7 +158,7 @@ def _vertex_colours(image: Any, vertices: Any, out: Any) -> None:
             )
 
 
-@driver()
+@driver(fastmath=True)
 def _texture(image: Any, vertices: Any, triangles: Any, owner: Any, weights: Any, out: Any) -> None:
     for r in range(owner.shape[0]):
         for c in range(owner.shape[1]):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from streamprn.kernels._jit import driver, frozen, output
+from streamprn.kernels._jit import driver, frozen, maths, output
 from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
 from streamprn.kernels.maths.sample import (
     coverage,
+    image_bilinear,
     image_replicate,
-    mix,
     plane_bilinear,
     plane_replicate,
     yuv_blue,
@@ -33,11 +33,13 @@ Border = Literal["zero", "replicate"]
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
-TWO = np.float32(2.0)
 HALF = np.float32(0.5)
+QUARTER = np.float32(0.25)
 NEUTRAL = np.float32(128.0)
 # Pixels; more than the rounding of a coordinate, so that a row found inside stays inside.
 GUARD = np.float32(1 / 64)
+# Luma pixels from the edge within which a chroma sample may lack a neighbour.
+CHROMA_REACH = np.float32(3.0)
 
 
 def warp_rgb(
@@ -106,9 +108,10 @@ def warp_yuv(
     black, *colour = _colour_terms(planes.full_range, planes.bt709)
     siting = 0.25 if planes.full_range else 0.0
     _warp_yuv(
-        frozen(planes.y),
-        frozen(planes.u),
-        frozen(planes.v),
+        _whole_rows(planes.y),
+        _whole_rows(planes.u),
+        _whole_rows(planes.v),
+        planes.y.shape[1],
         matrices,
         np.float32(black),
         np.asarray(colour, np.float32),
@@ -138,6 +141,18 @@ def _check_planes(planes: YuvPlanes) -> None:
         )
 
 
+def _whole_rows(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The plane with the padding at the end of its rows: C order without a copy.
+
+    The padding of the last row may lie beyond the buffer: columns past the plane's width must
+    not be read.
+    """
+    stride, step = plane.strides
+    if not plane.flags.c_contiguous and step == 1 and stride >= plane.shape[1]:
+        plane = np.lib.stride_tricks.as_strided(plane, (plane.shape[0], stride), (stride, 1))
+    return frozen(plane)  # type: ignore[no-any-return]
+
+
 def _colour_terms(full_range: bool, bt709: bool) -> tuple[float, ...]:
     """Black level, luma gain, and the terms R of V, G of U, G of V, B of U (ITU-R BT.601, 709)."""
     kr, kb = (0.2126, 0.0722) if bt709 else (0.299, 0.114)
@@ -149,61 +164,85 @@ def _colour_terms(full_range: bool, bt709: bool) -> tuple[float, ...]:
 
 
 @driver()
-def _row_inside(
-    x: Any, y: Any, dx: Any, dy: Any, count: Any, width: Any, height: Any, margin: Any
-) -> Any:
-    """Whether a whole row of samples, and their bilinear neighbours, lie in the image."""
-    last = np.float32(count - 1)
+def _row_inside(m: Any, r: Any, count: Any, width: Any, height: Any, margin: Any) -> Any:
+    """Whether all samples of a crop row lie at least `margin` pixels inside the image."""
+    first, last = -HALF, np.float32(count) - HALF
+    low_x = low_y = np.float32(np.inf)
+    high_x = high_y = np.float32(-np.inf)
+    for corner in range(4):
+        u = last if corner & 1 else first
+        v = np.float32(r) + (HALF if corner & 2 else -HALF)
+        x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
+        y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+        low_x, high_x = min(low_x, x), max(high_x, x)
+        low_y, high_y = min(low_y, y), max(high_y, y)
     right, bottom = np.float32(width - 1) - margin, np.float32(height - 1) - margin
-    x1, y1 = x + dx * last, y + dy * last
-    return (
-        min(x, x1) >= margin and max(x, x1) < right and min(y, y1) >= margin and max(y, y1) < bottom
-    )
+    return low_x >= margin and low_y >= margin and high_x < right and high_y < bottom
 
 
 @driver()
 def _fill(row: Any, value: Any) -> None:
     for column in range(row.shape[0]):
-        row[column, 0] = value
-        row[column, 1] = value
-        row[column, 2] = value
+        row[column, 0] = row[column, 1] = row[column, 2] = value
+
+
+@maths
+def _rgb_row(
+    image: Any, m: Any, r: Any, across: Any, down: Any, gain: Any, bias: Any, row: Any
+) -> None:
+    """A crop row whose samples all lie inside the image; constant taps unroll its loops."""
+    weight = gain / np.float32(across * down)
+    u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
+    x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+    right_x, right_y = m[0, 0] / np.float32(across), m[1, 0] / np.float32(across)
+    below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
+    for column in range(row.shape[0]):
+        red = green = blue = ZERO
+        for j in range(down):
+            px = x + m[0, 0] * np.float32(column) + below_x * np.float32(j)
+            py = y + m[1, 0] * np.float32(column) + below_y * np.float32(j)
+            for _ in range(across):
+                red += image_bilinear(image, px, py, 0)
+                green += image_bilinear(image, px, py, 1)
+                blue += image_bilinear(image, px, py, 2)
+                px += right_x
+                py += right_y
+        row[column, 0] = red * weight + bias
+        row[column, 1] = green * weight + bias
+        row[column, 2] = blue * weight + bias
 
 
 @driver(fastmath=True)
-def _add_row_rgb(image: Any, x: Any, y: Any, dx: Any, dy: Any, gain: Any, row: Any) -> None:
-    """Add `gain` times the samples of a row that lies inside the image."""
-    for column in range(row.shape[0]):
-        px = x + dx * np.float32(column)
-        py = y + dy * np.float32(column)
-        c, r = np.uint32(px), np.uint32(py)
-        fx, fy = px - np.float32(c), py - np.float32(r)
-        right, below = c + np.uint32(1), r + np.uint32(1)
-        for channel in range(3):
-            row[column, channel] += gain * mix(
-                np.float32(image[r, c, channel]),
-                np.float32(image[r, right, channel]),
-                np.float32(image[below, c, channel]),
-                np.float32(image[below, right, channel]),
-                fx,
-                fy,
-            )
+def _rgb_row_inside(image: Any, m: Any, r: Any, taps: Any, gain: Any, bias: Any, row: Any) -> None:
+    if taps[0] == 1 and taps[1] == 1:
+        _rgb_row(image, m, r, 1, 1, gain, bias, row)
+    elif taps[0] == 2 and taps[1] == 2:
+        _rgb_row(image, m, r, 2, 2, gain, bias, row)
+    else:
+        _rgb_row(image, m, r, taps[0], taps[1], gain, bias, row)
 
 
 @driver()
-def _add_row_rgb_border(
-    image: Any, x: Any, y: Any, dx: Any, dy: Any, gain: Any, zero: Any, row: Any
+def _rgb_row_border(
+    image: Any, m: Any, r: Any, across: Any, down: Any, gain: Any, bias: Any, zero: Any, row: Any
 ) -> None:
-    """Add `gain` times the samples of a row that may leave the image."""
+    """A crop row that may leave the image."""
     height, width = image.shape[0], image.shape[1]
+    weight = gain / np.float32(across * down)
     for column in range(row.shape[0]):
-        px = x + dx * np.float32(column)
-        py = y + dy * np.float32(column)
-        weight = gain
-        if zero:
-            weight *= coverage(px, width) * coverage(py, height)
-        if weight != ZERO:
-            for channel in range(3):
-                row[column, channel] += weight * image_replicate(image, px, py, channel)
+        red = green = blue = ZERO
+        for tap in range(across * down):
+            u = np.float32(column) + tap_offset(tap % across, across)
+            v = np.float32(r) + tap_offset(tap // across, down)
+            x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
+            y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+            covered = coverage(x, width) * coverage(y, height) if zero else ONE
+            red += covered * image_replicate(image, x, y, 0)
+            green += covered * image_replicate(image, x, y, 1)
+            blue += covered * image_replicate(image, x, y, 2)
+        row[column, 0] = red * weight + bias
+        row[column, 1] = green * weight + bias
+        row[column, 2] = blue * weight + bias
 
 
 @driver()
@@ -214,103 +253,159 @@ def _warp_rgb(image: Any, matrices: Any, scale: Any, bias: Any, zero: Any, out: 
         m = matrices[k]
         finite = finite_affine(matrices, k)
         across, down = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
-        gain = scale / np.float32(across * down)
         for r in range(size):
             row = out[k, r]
-            _fill(row, bias)
             if not finite:
-                continue
-            for tap in range(across * down):
-                u = tap_offset(tap % across, across)
-                v = np.float32(r) + tap_offset(tap // across, down)
-                x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
-                y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
-                if _row_inside(x, y, m[0, 0], m[1, 0], size, width, height, GUARD):
-                    _add_row_rgb(image, x, y, m[0, 0], m[1, 0], gain, row)
-                else:
-                    _add_row_rgb_border(image, x, y, m[0, 0], m[1, 0], gain, zero, row)
+                _fill(row, bias)
+            elif _row_inside(m, r, size, width, height, GUARD):
+                _rgb_row_inside(image, m, r, (across, down), scale, bias, row)
+            else:
+                _rgb_row_border(image, m, r, across, down, scale, bias, zero, row)
+
+
+@maths
+def _yuv_row(
+    luma: Any,
+    chroma_u: Any,
+    chroma_v: Any,
+    m: Any,
+    r: Any,
+    across: Any,
+    down: Any,
+    across_c: Any,
+    down_c: Any,
+    black: Any,
+    colour: Any,
+    siting: Any,
+    scale: Any,
+    bias: Any,
+    row: Any,
+) -> None:
+    """A crop row whose samples all lie inside the planes; constant taps unroll its loops."""
+    gain, red_v, green_u, green_v, blue_u = colour[0], colour[1], colour[2], colour[3], colour[4]
+    weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
+    u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
+    x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+    u, v = tap_offset(0, across_c), np.float32(r) + tap_offset(0, down_c)
+    x_c = HALF * apply_row(m[0, 0], m[0, 1], m[0, 2], u, v) - siting
+    y_c = HALF * apply_row(m[1, 0], m[1, 1], m[1, 2], u, v) - QUARTER
+    dx, dy, dx_c, dy_c = m[0, 0], m[1, 0], HALF * m[0, 0], HALF * m[1, 0]
+    right_x, right_y = dx / np.float32(across), dy / np.float32(across)
+    below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
+    right_cx, right_cy = dx_c / np.float32(across_c), dy_c / np.float32(across_c)
+    below_cx, below_cy = HALF * m[0, 1] / np.float32(down_c), HALF * m[1, 1] / np.float32(down_c)
+    for column in range(row.shape[0]):
+        light = cb = cr = ZERO
+        for j in range(down):
+            px = x + dx * np.float32(column) + below_x * np.float32(j)
+            py = y + dy * np.float32(column) + below_y * np.float32(j)
+            for _ in range(across):
+                light += plane_bilinear(luma, px, py)
+                px += right_x
+                py += right_y
+        for j in range(down_c):
+            px = x_c + dx_c * np.float32(column) + below_cx * np.float32(j)
+            py = y_c + dy_c * np.float32(column) + below_cy * np.float32(j)
+            for _ in range(across_c):
+                cb += plane_bilinear(chroma_u, px, py)
+                cr += plane_bilinear(chroma_v, px, py)
+                px += right_cx
+                py += right_cy
+        light, cb, cr = light * weight - black, cb * weight_c - NEUTRAL, cr * weight_c - NEUTRAL
+        row[column, 0] = scale * yuv_red(light, cr, gain, red_v) + bias
+        row[column, 1] = scale * yuv_green(light, cb, cr, gain, green_u, green_v) + bias
+        row[column, 2] = scale * yuv_blue(light, cb, gain, blue_u) + bias
 
 
 @driver(fastmath=True)
-def _add_row_plane(
-    plane: Any, x: Any, y: Any, dx: Any, dy: Any, offset: Any, gain: Any, channel: Any, row: Any
+def _yuv_row_inside(
+    luma: Any,
+    chroma_u: Any,
+    chroma_v: Any,
+    m: Any,
+    r: Any,
+    taps: Any,
+    black: Any,
+    colour: Any,
+    siting: Any,
+    scale: Any,
+    bias: Any,
+    row: Any,
 ) -> None:
-    """Add `gain` times (samples - `offset`) of a plane, for a row that lies inside it."""
-    for column in range(row.shape[0]):
-        value = plane_bilinear(plane, x + dx * np.float32(column), y + dy * np.float32(column))
-        row[column, channel] += gain * (value - offset)
-
-
-@driver()
-def _add_row_plane_border(
-    plane: Any, x: Any, y: Any, dx: Any, dy: Any, offset: Any, gain: Any, channel: Any, row: Any
-) -> None:
-    """As `_add_row_plane`, with the edge pixels repeated for ever."""
-    for column in range(row.shape[0]):
-        value = plane_replicate(plane, x + dx * np.float32(column), y + dy * np.float32(column))
-        row[column, channel] += gain * (value - offset)
-
-
-@driver()
-def _add_row(
-    plane: Any, x: Any, y: Any, dx: Any, dy: Any, offset: Any, gain: Any, channel: Any, row: Any
-) -> None:
-    if _row_inside(x, y, dx, dy, row.shape[0], plane.shape[1], plane.shape[0], GUARD):
-        _add_row_plane(plane, x, y, dx, dy, offset, gain, channel, row)
+    across, down, across_c, down_c = taps
+    once = across_c == 1 and down_c == 1
+    if once and across == 1 and down == 1:
+        _yuv_row(
+            luma, chroma_u, chroma_v, m, r, 1, 1, 1, 1, black, colour, siting, scale, bias, row
+        )
+    elif once and across == 2 and down == 2:
+        _yuv_row(
+            luma, chroma_u, chroma_v, m, r, 2, 2, 1, 1, black, colour, siting, scale, bias, row
+        )
     else:
-        _add_row_plane_border(plane, x, y, dx, dy, offset, gain, channel, row)
+        _yuv_row(
+            luma,
+            chroma_u,
+            chroma_v,
+            m,
+            r,
+            across,
+            down,
+            across_c,
+            down_c,
+            black,
+            colour,
+            siting,
+            scale,
+            bias,
+            row,
+        )
 
 
 @driver()
-def _cover_row(m: Any, r: Any, across: Any, down: Any, width: Any, height: Any, row: Any) -> None:
-    """Multiply a row by the part of each pixel's samples that lies inside the image."""
+def _yuv_row_border(
+    luma: Any,
+    chroma_u: Any,
+    chroma_v: Any,
+    width: Any,
+    m: Any,
+    r: Any,
+    taps: Any,
+    black: Any,
+    colour: Any,
+    siting: Any,
+    scale: Any,
+    bias: Any,
+    zero: Any,
+    row: Any,
+) -> None:
+    """A crop row that may leave the planes."""
+    across, down, across_c, down_c = taps
+    height = luma.shape[0]
+    width_c = (width + 1) // 2
+    gain, red_v, green_u, green_v, blue_u = colour[0], colour[1], colour[2], colour[3], colour[4]
+    weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
     for column in range(row.shape[0]):
-        total = ZERO
+        y = cb = cr = inside = ZERO
         for tap in range(across * down):
             u = np.float32(column) + tap_offset(tap % across, across)
             v = np.float32(r) + tap_offset(tap // across, down)
-            x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
-            y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
-            total += coverage(x, width) * coverage(y, height)
-        total /= np.float32(across * down)
-        row[column, 0] *= total
-        row[column, 1] *= total
-        row[column, 2] *= total
-
-
-@driver(fastmath=True)
-def _convert_row(colour: Any, scale: Any, bias: Any, row: Any) -> None:
-    """Luma above black and centred chroma to scaled RGB, in place."""
-    gain, red_v, green_u, green_v, blue_u = colour[0], colour[1], colour[2], colour[3], colour[4]
-    for column in range(row.shape[0]):
-        y, u, v = row[column, 0], row[column, 1], row[column, 2]
-        row[column, 0] = scale * yuv_red(y, v, gain, red_v) + bias
-        row[column, 1] = scale * yuv_green(y, u, v, gain, green_u, green_v) + bias
-        row[column, 2] = scale * yuv_blue(y, u, gain, blue_u) + bias
-
-
-@driver()
-def _add_taps(
-    plane: Any,
-    m: Any,
-    r: Any,
-    shrink: Any,
-    shift_x: Any,
-    shift_y: Any,
-    across: Any,
-    down: Any,
-    offset: Any,
-    channel: Any,
-    row: Any,
-) -> None:
-    """Add the box-filtered samples of one plane, whose pixels are `1 / shrink` frame pixels."""
-    gain = ONE / np.float32(across * down)
-    for tap in range(across * down):
-        u = tap_offset(tap % across, across)
-        v = np.float32(r) + tap_offset(tap // across, down)
-        x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v) * shrink - shift_x
-        y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v) * shrink - shift_y
-        _add_row(plane, x, y, m[0, 0] * shrink, m[1, 0] * shrink, offset, gain, channel, row)
+            px = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
+            py = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+            covered = coverage(px, width) * coverage(py, height) if zero else ONE
+            inside += weight * covered
+            y += weight * plane_replicate(luma, width, px, py)
+        for tap in range(across_c * down_c):
+            u = np.float32(column) + tap_offset(tap % across_c, across_c)
+            v = np.float32(r) + tap_offset(tap // across_c, down_c)
+            px = HALF * apply_row(m[0, 0], m[0, 1], m[0, 2], u, v) - siting
+            py = HALF * apply_row(m[1, 0], m[1, 1], m[1, 2], u, v) - QUARTER
+            cb += plane_replicate(chroma_u, width_c, px, py) - NEUTRAL
+            cr += plane_replicate(chroma_v, width_c, px, py) - NEUTRAL
+        y, cb, cr = (y - black) * inside, cb * weight_c * inside, cr * weight_c * inside
+        row[column, 0] = scale * yuv_red(y, cr, gain, red_v) + bias
+        row[column, 1] = scale * yuv_green(y, cb, cr, gain, green_u, green_v) + bias
+        row[column, 2] = scale * yuv_blue(y, cb, gain, blue_u) + bias
 
 
 @driver()
@@ -318,6 +413,7 @@ def _warp_yuv(
     luma: Any,
     chroma_u: Any,
     chroma_v: Any,
+    width: Any,
     matrices: Any,
     black: Any,
     colour: Any,
@@ -327,24 +423,38 @@ def _warp_yuv(
     zero: Any,
     out: Any,
 ) -> None:
-    height, width = luma.shape
-    size = out.shape[1]
-    quarter = HALF * HALF
+    height, size = luma.shape[0], out.shape[1]
     for k in range(out.shape[0]):
         m = matrices[k]
         finite = finite_affine(matrices, k)
-        across, down = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
-        across_c = taps_along(HALF * m[0, 0], HALF * m[1, 0])
-        down_c = taps_along(HALF * m[0, 1], HALF * m[1, 1])
+        taps = (
+            taps_along(m[0, 0], m[1, 0]),
+            taps_along(m[0, 1], m[1, 1]),
+            taps_along(HALF * m[0, 0], HALF * m[1, 0]),
+            taps_along(HALF * m[0, 1], HALF * m[1, 1]),
+        )
         for r in range(size):
             row = out[k, r]
-            _fill(row, ZERO)
-            if finite:
-                _add_taps(luma, m, r, ONE, ZERO, ZERO, across, down, black, 0, row)
-                _add_taps(chroma_u, m, r, HALF, siting, quarter, across_c, down_c, NEUTRAL, 1, row)
-                _add_taps(chroma_v, m, r, HALF, siting, quarter, across_c, down_c, NEUTRAL, 2, row)
-                x = apply_row(m[0, 0], m[0, 1], m[0, 2], ZERO, np.float32(r))
-                y = apply_row(m[1, 0], m[1, 1], m[1, 2], ZERO, np.float32(r))
-                if zero and not _row_inside(x, y, m[0, 0], m[1, 0], size, width, height, TWO * TWO):
-                    _cover_row(m, r, across, down, width, height, row)
-            _convert_row(colour, scale, bias, row)
+            if not finite:
+                _fill(row, bias)
+            elif _row_inside(m, r, size, width, height, CHROMA_REACH):
+                _yuv_row_inside(
+                    luma, chroma_u, chroma_v, m, r, taps, black, colour, siting, scale, bias, row
+                )
+            else:
+                _yuv_row_border(
+                    luma,
+                    chroma_u,
+                    chroma_v,
+                    width,
+                    m,
+                    r,
+                    taps,
+                    black,
+                    colour,
+                    siting,
+                    scale,
+                    bias,
+                    zero,
+                    row,
+                )

@@ -23,8 +23,12 @@ def mix(v00: Real, v01: Real, v10: Real, v11: Real, fx: Real, fy: Real) -> Real:
 
 @maths
 def clamp(value: Real, low: Real, high: Real) -> Real:
-    """`value` limited to `low..high`; NaN becomes `low`."""
-    return low if not (value > low) else (high if value > high else value)
+    """`value` limited to `low..high`; NaN becomes `low`.
+
+    In two steps, which become two selects: nested they become branches, and those of a colour
+    that is sometimes out of range cost more than the rest of a crop.
+    """
+    return min(max(low, value), high)
 
 
 @maths
@@ -43,14 +47,15 @@ def plane_bilinear(plane: Array, x: Real, y: Real) -> Real:
 
 
 @maths
-def plane_replicate(plane: Array, x: Real, y: Real) -> Real:
-    """Bilinear value of `(H, W)` uint8, the edge pixels repeated for ever; NaN is 0."""
-    height, width = plane.shape
+def plane_replicate(plane: Array, width: Integer, x: Real, y: Real) -> Real:
+    """Bilinear value of the first `width` columns of a plane, the edge pixels repeated for ever."""
+    height = plane.shape[0]
     x = clamp(x, ZERO, np.float32(width - 1))
     y = clamp(y, ZERO, np.float32(height - 1))
-    c, r = int(x), int(y)
+    c, r = np.uint32(x), np.uint32(y)
     fx, fy = x - np.float32(c), y - np.float32(r)
-    right, below = min(c + 1, width - 1), min(r + 1, height - 1)
+    right = min(c + np.uint32(1), np.uint32(width - 1))
+    below = min(r + np.uint32(1), np.uint32(height - 1))
     return mix(
         np.float32(plane[r, c]),
         np.float32(plane[r, right]),
@@ -62,14 +67,30 @@ def plane_replicate(plane: Array, x: Real, y: Real) -> Real:
 
 
 @maths
+def image_bilinear(image: Array, x: Real, y: Real, channel: Integer) -> Real:
+    """Bilinear value of a channel of `(H, W, 3)` uint8 at `0 <= x < W - 1`, `0 <= y < H - 1`."""
+    c, r = np.uint32(x), np.uint32(y)
+    fx, fy = x - np.float32(c), y - np.float32(r)
+    return mix(
+        np.float32(image[r, c, channel]),
+        np.float32(image[r, c + np.uint32(1), channel]),
+        np.float32(image[r + np.uint32(1), c, channel]),
+        np.float32(image[r + np.uint32(1), c + np.uint32(1), channel]),
+        fx,
+        fy,
+    )
+
+
+@maths
 def image_replicate(image: Array, x: Real, y: Real, channel: Integer) -> Real:
     """Bilinear value of one channel of `(H, W, 3)` uint8, the edge pixels repeated for ever."""
     height, width = image.shape[0], image.shape[1]
     x = clamp(x, ZERO, np.float32(width - 1))
     y = clamp(y, ZERO, np.float32(height - 1))
-    c, r = int(x), int(y)
+    c, r = np.uint32(x), np.uint32(y)
     fx, fy = x - np.float32(c), y - np.float32(r)
-    right, below = min(c + 1, width - 1), min(r + 1, height - 1)
+    right = min(c + np.uint32(1), np.uint32(width - 1))
+    below = min(r + np.uint32(1), np.uint32(height - 1))
     return mix(
         np.float32(image[r, c, channel]),
         np.float32(image[r, right, channel]),
