@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
+    from streamprn.records import Detection
 
 # Outer corners of the subject's right and left eye, iBUG/300-W order.
 OUTER_EYE_CORNERS = (36, 45)
@@ -51,6 +52,18 @@ class CropRule:
     def roi_from_box(self, box_xyxy: NDArray[np.float32], roll: float = 0.0) -> Roi:
         """The ROI of a detector's box `(4,)`, roll in radians as in `Roi`."""
         return self._roi(box_xyxy, self.box_scale, self.box_shift_y, roll)
+
+    def roi_from_detection(self, detection: Detection) -> Roi:
+        """The ROI of a detected face, turned by the line of the eyes.
+
+        A box without keypoints is the user's and holds the face itself, as the engine's own box
+        does; the correction for detector boxes does not apply to it.
+        """
+        if not len(detection.keypoints):
+            return self.roi_from_vertices_box(detection.box_xyxy)
+        right, left = detection.keypoints[0], detection.keypoints[1]
+        roll = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
+        return self.roi_from_box(detection.box_xyxy, roll)
 
     def roi_from_vertices_box(self, box_xyxy: NDArray[np.float32], roll: float = 0.0) -> Roi:
         """The ROI of the next frame from the bounding box `(4,)` of this frame's vertices."""

@@ -97,7 +97,7 @@ class FaceTracker:
         for track in self.tracks:
             track.unconfirmed += 1
         for detection in sorted(detections, key=lambda found: -found.score):
-            roi = self.roi_of(detection)
+            roi = self.crop.roi_from_detection(detection)
             match = self._best_match(roi, unmatched)
             if match is not None:
                 unmatched.remove(match)
@@ -106,20 +106,6 @@ class FaceTracker:
                     match.roi = roi
             elif not self.full and not self._taken(roi, self.tracks):
                 self.tracks.append(Track(roi=roi, score=detection.score))
-
-    def roi_of(self, detection: Detection) -> Roi:
-        """The ROI of a detected face: the crop rule's, turned by the line of the eyes.
-
-        A box without keypoints is the user's and holds the face itself, as the engine's own box
-        does; the rule's correction for detector boxes does not apply to it.
-        """
-        if not len(detection.keypoints):
-            return self.crop.roi_from_vertices_box(detection.box_xyxy)
-        roll = 0.0
-        if self.crop.rotate:
-            right, left = detection.keypoints[0], detection.keypoints[1]
-            roll = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
-        return self.crop.roi_from_box(detection.box_xyxy, roll)
 
     def observe(
         self,

@@ -229,7 +229,7 @@ class Reconstructor:
             ]
             return self.from_rois(image, rois, [1.0] * len(rois))
         detections = self.detect(image)[: self.max_faces]
-        rois = [self._roi_of(detection) for detection in detections]
+        rois = [self.engine.crop.roi_from_detection(detection) for detection in detections]
         faces = self.from_rois(image, rois, [found.score for found in detections])
         kept = [face for face in faces if face.score >= self.min_score]
         return sorted(_distinct(kept), key=lambda face: -face.roi.side)
@@ -243,11 +243,6 @@ class Reconstructor:
         if not found:
             found = self.detector.detect_tiled(frame, min_score=self.min_score)
         return sorted(found, key=lambda detection: -detection.score)
-
-    def _roi_of(self, detection: Detection) -> Roi:
-        right, left = detection.keypoints[0], detection.keypoints[1]
-        roll = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
-        return self.engine.crop.roi_from_box(detection.box_xyxy, roll)
 
     def from_rois(
         self, image: UInt8, rois: Sequence[Roi], scores: Sequence[float]

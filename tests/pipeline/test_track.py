@@ -149,8 +149,7 @@ def test_crop_matrices_are_inverse_to_each_other(roi):
 def test_a_box_from_the_user_is_taken_as_the_face_and_not_as_a_detectors_box():
     rule = CropRule(256, 255.0, 1.55, box_shift_y=0.065, track_scale=1.6, rotate=False)
     box = np.array([100, 100, 200, 220], np.float32)
-    tracker = FaceTracker(rule, TrackRules())
-    given = tracker.roi_of(Detection(1.0, box, np.zeros((0, 2), np.float32)))
+    given = rule.roi_from_detection(Detection(1.0, box, np.zeros((0, 2), np.float32)))
     assert given == Roi(150, 160, pytest.approx(1.6 * 110))
-    detected = tracker.roi_of(Detection(1.0, box, np.zeros((6, 2), np.float32)))
+    detected = rule.roi_from_detection(Detection(1.0, box, np.zeros((6, 2), np.float32)))
     assert detected == Roi(150, pytest.approx(160 + 0.065 * 110), pytest.approx(1.55 * 110))
