@@ -18,7 +18,6 @@ from streamprn.records import FrameResult, Kind
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streamprn.engines.protocol import Engine
     from streamprn.engines.topology import Topology
     from streamprn.pipeline import Pipeline, Summary
     from streamprn.wire import Message
@@ -99,26 +98,17 @@ def run(
             }
         )
         with console.status("opening the engine (the first run compiles the kernels)"):
-            chosen = _open_engine(config)
             last = LastResult()
-            pipeline = Pipeline(config, engine=chosen, sinks=[last])
+            pipeline = Pipeline(config, sinks=[last])
         with console.status(f"running {frames} frames in real time"):
             summary, received = _run(pipeline, frames)
     _show(console, summary, received, time.monotonic() - began)
     if last.result is None:
         console.print("No face was found: something is wrong with this installation.")
         return 1
-    _save(annotate(last.result, chosen.topology), out)
+    _save(annotate(last.result, pipeline.topology), out)
     console.print(f"Picture: {out}")
     return 0 if received.kinds[Kind.FACE] else 1
-
-
-def _open_engine(config: Config) -> Engine:
-    from streamprn.engines.engine import open_engine
-
-    engine = open_engine(config.engine.name, backend=config.engine.backend)
-    engine.warm_up()
-    return engine
 
 
 def _run(pipeline: Pipeline, frames: int) -> tuple[Summary, Received]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from streamprn.detect import Detector
     from streamprn.engines.protocol import Engine
+    from streamprn.engines.topology import Topology
     from streamprn.track import Track
 
 log = logging.getLogger("streamprn.pipeline")
@@ -169,6 +170,11 @@ class Pipeline:
     def backend(self) -> str:
         """What runs the network."""
         return self._engine.backend
+
+    @property
+    def topology(self) -> Topology:
+        """The meaning of the vertices."""
+        return self._engine.topology
 
     def run(
         self,

@@ -89,23 +89,23 @@ class Regressor:
             BackendError: the runtime failed.
         """
         times = RegressTimes()
-        sightings: list[Sighting | None] = [None] * len(views)
-        again: list[int] = []
-        closer: list[View] = []
-        for start in range(0, len(views), self._engine.max_batch):
-            chunk = views[start : start + self._engine.max_batch]
-            for offset, sighting in enumerate(self._run(chunk, times, may_retry=True)):
-                if isinstance(sighting, Sighting):
-                    sightings[start + offset] = sighting
-                else:
-                    again.append(start + offset)
-                    closer.append(sighting)
-        for start in range(0, len(closer), self._engine.max_batch):
-            chunk = closer[start : start + self._engine.max_batch]
-            for offset, sighting in enumerate(self._run(chunk, times, may_retry=False)):
-                assert isinstance(sighting, Sighting)
-                sightings[again[start + offset]] = sighting
-        return [sighting for sighting in sightings if sighting is not None], times
+        found = self._look(views, times, may_retry=True)
+        again = {index: one for index, one in enumerate(found) if isinstance(one, View)}
+        closer = self._look(list(again.values()), times, may_retry=False)
+        for index, one in zip(again, closer, strict=True):
+            found[index] = one
+        return [one for one in found if isinstance(one, Sighting)], times
+
+    def _look(
+        self, views: Sequence[View], times: RegressTimes, *, may_retry: bool
+    ) -> list[Sighting | View]:
+        """Every view in as many calls of the engine as it takes; see `_run`."""
+        step = self._engine.max_batch
+        return [
+            one
+            for start in range(0, len(views), step)
+            for one in self._run(views[start : start + step], times, may_retry=may_retry)
+        ]
 
     def _run(
         self, views: Sequence[View], times: RegressTimes, *, may_retry: bool
