@@ -25,9 +25,8 @@ from streamprn.clip import astronaut, make_clip
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
 from streamprn.geometry import FaceGeometry
-from streamprn.kernels import normals, pose, raster, uv, visibility, warp
+from streamprn.kernels import uv, warp
 from streamprn.records import FrameImage
-from streamprn.regress import Regressor, View
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 STREAMS = (1, 2, 4, 6)
@@ -48,60 +47,51 @@ def best_and_median_ms(work: Callable[[], Any], repeat: int = 60) -> tuple[float
     return min(times), float(np.median(times))
 
 
-def prnet_pose(vertices: np.ndarray, canonical: np.ndarray) -> np.ndarray:
-    """Pose as PRNet's code gets it: an affine least-squares fit over all vertices in NumPy."""
-    homogeneous = np.hstack([canonical, np.ones((len(canonical), 1))])
-    return np.linalg.lstsq(homogeneous, vertices, rcond=None)[0].T
-
-
-def parts() -> str:
-    """Single parts, on the face of the sample picture."""
+def engine_parts() -> str:
+    """Detector and network, on the sample picture."""
     engine, detector = open_engine("facemesh"), open_detector("short")
     image = FrameImage.from_rgb(astronaut())
     (found,) = detector.detect(image)
-    roi = engine.crop.roi_from_box(found.box_xyxy)
-    regressor = Regressor(engine, recrop_threshold=0.1, min_score=0.5)
-    sighting = regressor.regress([View(image, roi)])[0][0]
-    topology, vertices = engine.topology, sighting.vertices
-    reference = pose.Reference(topology.canonical, topology.pose_weights)
-    matrix = engine.crop.frame_from_crop(sighting.next_roi)
-    crop = warp.warp_rgb(image.rgb, matrix, engine.crop.size)
-    position_map = engine.infer(crop).maps[0].copy()
-    points = np.random.default_rng(0).random((1, 468, 3)).astype(np.float32)
-    operator = engine.bundle.subdivision(topology).operator
-    maps = np.empty((1, 256, 256, 3), np.float32)
-    # The face stands for a 300 pixel one in the two picture sizes.
-    scale = 300.0 / float(np.ptp(vertices[:, 1]))
-    large = np.ascontiguousarray((vertices - vertices.mean(0)) * scale, np.float32)
-    placed = {
-        size: large + np.array([size[0] / 2, size[1] / 2, 0.0])
-        for size in ((640, 480), (1920, 1080))
-    }
-    geometry = FaceGeometry(topology)
+    roi = engine.crop.roi_from_detection(found)
+    crop = warp.warp_rgb(image.rgb, engine.crop.frame_from_crop(roi), engine.crop.size)
+    geometry = FaceGeometry(engine.topology)
+    vertices = uv.restore(
+        engine.infer(crop).maps[0], engine.topology.texel, engine.crop.frame_from_crop(roi)
+    )
     work: dict[str, Callable[[], Any]] = {
         "detector (short), 512x512": lambda: detector.detect(image),
-        "crop 192x192 from RGB": lambda: warp.warp_rgb(image.rgb, matrix, 192, crop),
         "network and UV operator, 1 crop": lambda: engine.infer(crop),
-        "UV operator": lambda: uv.subdivide(points, operator, maps),
-        "restore all vertices": lambda: uv.restore(position_map, topology.texel, matrix),
-        "pose from all vertices": lambda: pose.estimate(vertices, reference),
-        "pose as PRNet's code (NumPy)": lambda: prnet_pose(vertices, topology.canonical),
-        "visibility of 68 landmarks": lambda: geometry._coarse.visible_landmarks(vertices),
-        "visibility of all vertices": lambda: visibility.visible_vertices(
-            vertices, topology.triangles
+        "visibility of 68 landmarks (coarse mesh)": lambda: geometry._coarse.visible_landmarks(
+            vertices
         ),
-        "normals": lambda: normals.vertex_normals(vertices, topology.triangles),
     }
-    for (width, height), moved in placed.items():
-        out = np.empty((height, width), np.float32)
-        work[f"depth image {width}x{height}, 300 px face"] = (
-            lambda m=moved, h=height, w=width, o=out: raster.depth(m, topology.triangles, h, w, o)
-        )
     rows = []
     for name, one in work.items():
         best, middle = best_and_median_ms(one)
         rows.append([name, f"{best:.2f}", f"{middle:.2f}"])
     return table(["part", "best ms", "median ms"], rows)
+
+
+def kernels() -> str:
+    """The table of `benchmarks/kernels.py`."""
+    script = Path(__file__).with_name("kernels.py")
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "kernels.json"
+        command = [sys.executable, str(script), "--json", str(report)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found = json.loads(report.read_text())["kernels"]
+    rows = [
+        [
+            one["name"],
+            one["size"],
+            f"{one['min']:.2f}",
+            f"{one['median']:.2f}",
+            one["baseline"],
+            f"{one['ratio']:.1f}" if one["ratio"] else "",
+        ]
+        for one in found
+    ]
+    return table(["kernel", "size", "best ms", "median ms", "beside", "times as fast"], rows)
 
 
 def streams(clip: Path) -> tuple[str, Measurement]:
@@ -173,7 +163,8 @@ SECTIONS = {
     "peers": "Against MediaPipe Face Mesh (Python), one 640x480 stream, one face",
     "streams": "Streams of 640x480 at 30 frames/s, one face each",
     "stages": "Stages of one stream at 30 frames/s",
-    "parts": "Single parts",
+    "parts": "Detector and network",
+    "kernels": "Kernels, one thread, a face of 300 px on the facemesh topology",
     "soak": "Start and memory of `streamprn run`, one looped stream",
 }
 
@@ -212,7 +203,8 @@ def main() -> None:
             found["peers"] = peers(clip)
         found["streams"], one = streams(clip)
         found["stages"] = stages(one)
-    found["parts"] = parts()
+    found["parts"] = engine_parts()
+    found["kernels"] = kernels()
     if args.soak_minutes > 0:
         found["soak"] = soak(args.soak_minutes)
     write(found)
