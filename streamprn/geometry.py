@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
-    from streamprn.records import Frame, Roi
+    from streamprn.records import Frame, RestoredFace
 
 LANDMARK_COUNT = 68
 
@@ -39,17 +39,6 @@ class Smoothing:
     min_cutoff_hz: float = 1.5
     beta: float = 0.05
     derivative_cutoff_hz: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredFace:
-    """A face in the frame, before anything is computed from it."""
-
-    id: int
-    score: float
-    roi: Roi
-    vertices: NDArray[np.float32]
-    box_xyxy: NDArray[np.float32]
 
 
 class Smoother:
