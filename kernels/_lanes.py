@@ -14,11 +14,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic, models, register_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__all__ = [
+    "LANES",
+    "add4",
+    "lane4",
+    "load4",
+    "load_bytes4",
+    "max4",
+    "min4",
+    "multiply4",
+    "spread4",
+    "store4",
+    "subtract4",
+]
 
 LANES = 4
 _FLOAT4 = ir.VectorType(ir.FloatType(), LANES)
@@ -130,3 +144,17 @@ subtract4 = _binary(lambda builder, a, b: builder.fsub(a, b, flags=_FLAGS), "`a 
 multiply4 = _binary(lambda builder, a, b: builder.fmul(a, b, flags=_FLAGS), "`a * b`.")
 min4 = _binary(_select("<"), "The lesser of each lane; the second where one is NaN.")
 max4 = _binary(_select(">"), "The greater of each lane; the second where one is NaN.")
+
+if config.DISABLE_JIT:
+    from streamprn.kernels._lanes_plain import (
+        add4,
+        lane4,
+        load4,
+        load_bytes4,
+        max4,
+        min4,
+        multiply4,
+        spread4,
+        store4,
+        subtract4,
+    )
