@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from streamprn.engines.topology import Topology
 
     Outputs = Mapping[str, NDArray[np.float32]]
+
+
+# From the network's axes to those of a surface.
+SCALE = np.array([1, 1, -1], np.float32)
+CENTRE = np.array([0.5, 0.5, 0], np.float32)
 
 
 class Decoder(Protocol):
@@ -46,16 +52,20 @@ class SubdivisionDecoder:
         from streamprn.kernels import uv
 
         shape = (count, self._subdivision.starts.shape[0], 3)
-        points = _output(outputs, "points", shape) * np.array([1, 1, -1], np.float32)
-        points[:, :, :2] -= np.float32(0.5)
+        points = _output(outputs, "points", shape) * SCALE - CENTRE
         control = uv.control_points(self._subdivision.correct(points), self._layout.operator)
-        logits = np.clip(_output(outputs, "logit", (count,)), -60, 60)
-        scores = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        logits = _output(outputs, "logit", (count,)).tolist()
+        scores = np.array([_probability(logit) for logit in logits], np.float32)
         # A copy each: a surface outlives its batch, and shall not keep the others alive.
         faces = [
             ControlSurface(face.copy() if count > 1 else face, self._layout) for face in control
         ]
         return faces, scores
+
+
+def _probability(logit: float) -> float:
+    """The logistic function; NaN for NaN."""
+    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 
 
 class PositionMapDecoder:
