@@ -99,7 +99,7 @@ class Cost:
 def costs(work: Workload) -> Mapping[str, Cost]:
     """Cost of every kernel by name."""
     n, t, crop = work.vertices, work.triangles, work.crop * work.crop
-    sums = 128 * 18 * 4
+    sums = 128 * 22 * 4
     restored = 12 * n + 16 * n + sums
     control = 12 * work.control
     adjacent = 4 * n + 24 * t
@@ -132,6 +132,7 @@ def costs(work: Workload) -> Mapping[str, Cost]:
         ),
         "vertex_normals": Cost(adjacent + 24 * n, adjacent + 24 * n, 18 * 3 * t),
         "visible_vertices": Cost(25 * n + boxed, 25 * n + boxed, 20 * n),
+        "visible_landmarks": Cost(68 * 245, 68 * 245, 68 * 140),
         "vertex_colours": Cost(15 * n + 3 * n, 15 * n + 3 * n, 60 * n),
         "face_textures": Cost(
             work.texture * 15 + 12 * (n + t) + 3 * n, work.texture * 15 + 12 * (n + t) + 3 * n,

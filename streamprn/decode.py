@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from streamprn.errors import InputError
-from streamprn.records import FrameImage, YuvPlanes
+from streamprn.records import DevicePlanes, FrameImage, YuvPlanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,8 +128,8 @@ def to_image(
         orientation: the frame's own orientation, where the caller knows it.
 
     Returns:
-        The picture. It has `planes` where the frame is 8-bit 4:2:0, needs no turning and the
-        crop starts at even coordinates.
+        The picture. It has `planes`, or `device` where the decoder left it in GPU memory, if the
+        frame is 8-bit 4:2:0, needs no turning and the crop starts at even coordinates.
 
     Raises:
         InputError: the crop does not lie inside the picture.
@@ -144,9 +144,10 @@ def to_image(
     if crop_xywh is not None:
         check_crop(crop_xywh, width, height)
     planes = _planes(frame, crop_xywh) if turn.identity else None
+    device = _device_planes(frame, crop_xywh) if turn.identity else None
     if crop_xywh is not None:
         width, height = crop_xywh[2:]
-    return FrameImage(width, height, _rgb_maker(frame, turn, crop_xywh), planes)
+    return FrameImage(width, height, _rgb_maker(frame, turn, crop_xywh), planes, device)
 
 
 def check_crop(crop_xywh: CropXywh, width: int, height: int) -> None:
@@ -214,6 +215,20 @@ def _planes(frame: av.VideoFrame, crop_xywh: CropXywh | None) -> YuvPlanes | Non
         _view(red, *half),
         full_range=frame.format.name == "yuvj420p" or frame.color_range == _FULL_RANGE,
         bt709=frame.colorspace == _BT709,
+    )
+
+
+def _device_planes(frame: av.VideoFrame, crop_xywh: CropXywh | None) -> DevicePlanes | None:
+    """The planes of a frame that NVDEC left in GPU memory; None for all others."""
+    inner = frame.sw_format if frame.format.name == "cuda" else None
+    if inner is None or inner.name != "nv12" or frame.colorspace in _BT2020:
+        return None
+    x, y = crop_xywh[:2] if crop_xywh else (0, 0)
+    if x % 2 or y % 2:
+        return None
+    luma, chroma = frame.planes[:2]
+    return DevicePlanes(
+        luma, chroma, (x, y), frame.color_range == _FULL_RANGE, frame.colorspace == _BT709
     )
 
 

@@ -32,7 +32,7 @@ PERIOD_FRAMES = 90
 class LastResult:
     """A sink that keeps the latest result with a face, for the picture."""
 
-    wanted: frozenset[Kind] = frozenset({Kind.FACE, Kind.DEPTH})
+    wanted: frozenset[Kind] = frozenset({Kind.FACE, Kind.MESH, Kind.DEPTH})
     result: FrameResult | None = None
 
     def take(self, result: FrameResult, published_ns: int) -> None:

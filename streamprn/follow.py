@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamprn.records import RestoredFace
+from streamprn.records import NO_VERTICES, RestoredFace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,10 +22,19 @@ class FollowedFace:
     score: float
     sighting: Sighting
 
-    def restored(self) -> RestoredFace:
-        """The face with its vertices, which are made now."""
-        vertices, box_xyxy = self.sighting.restore()
-        return RestoredFace(self.id, self.score, self.sighting.roi, vertices, box_xyxy)
+    def restored(self, *, on_host: bool = True) -> RestoredFace:
+        """The face with its vertices, which are made now.
+
+        Args:
+            on_host: whether the vertices of a face on a GPU shall be downloaded; if not, it stays
+                `resident`.
+        """
+        sighting, resident = self.sighting, self.sighting.resident
+        if resident is not None and not on_host:
+            box_xyxy, roi = resident.box_xyxy, sighting.roi
+            return RestoredFace(self.id, self.score, roi, NO_VERTICES, box_xyxy, resident)
+        vertices, box_xyxy = sighting.restore()
+        return RestoredFace(self.id, self.score, sighting.roi, vertices, box_xyxy)
 
 
 def observe(

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamprn.engines.topology import UV_SIZE
 from streamprn.kernels import pose, raster, sampling, smoothing, uv, visibility
-from streamprn.records import FaceResult, Kind
+from streamprn.records import NO_VERTICES, FaceResult, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
-    from streamprn.records import Frame, RestoredFace
+    from streamprn.records import Frame, ResidentFace, RestoredFace
 
 LANDMARK_COUNT = 68
 
@@ -120,11 +120,15 @@ class FaceGeometry:
     Args:
         topology: of the engine.
         texture_size: T, side of UV textures in texels.
+        quantised: whether meshes of faces on a GPU are wanted as levels, not as vertices.
     """
 
-    def __init__(self, topology: Topology, texture_size: int = 256) -> None:
+    def __init__(
+        self, topology: Topology, texture_size: int = 256, *, quantised: bool = False
+    ) -> None:
         self.topology = topology
         self.texture_size = texture_size
+        self._quantised = quantised
         self._coarse = CoarseMesh(topology)
         self._reference = pose.Reference(topology.canonical, topology.pose_weights)
 
@@ -143,6 +147,8 @@ class FaceGeometry:
         return sampling.Chart.draw(topology.triangles, topology.uv, self.texture_size)
 
     def _face(self, frame: Frame, face: RestoredFace, wanted: Set[Kind]) -> FaceResult:
+        if face.resident is not None:
+            return self._resident_face(frame, face, face.resident, wanted)
         topology = self.topology
         result = FaceResult(
             id=face.id,
@@ -161,10 +167,31 @@ class FaceGeometry:
             )
         return result
 
+    def _resident_face(
+        self, frame: Frame, face: RestoredFace, resident: ResidentFace, wanted: Set[Kind]
+    ) -> FaceResult:
+        """The results of a face on a GPU, which is asked for no more than somebody wants."""
+        mesh = Kind.MESH in wanted
+        return FaceResult(
+            id=face.id,
+            score=face.score,
+            box_xyxy=face.box_xyxy,
+            roi=face.roi,
+            vertices=resident.vertices() if mesh and not self._quantised else NO_VERTICES,
+            landmarks=resident.landmarks,
+            pose=resident.pose,
+            visible=resident.visible_landmarks() if Kind.FACE in wanted else None,
+            texture=resident.texture(frame.image) if Kind.TEXTURE in wanted else None,
+            levels=resident.levels() if mesh and self._quantised else None,
+        )
+
     def depth(
         self, frame_size_wh: tuple[int, int], faces: Sequence[RestoredFace]
     ) -> NDArray[np.float32]:
         """`(H, W)` float32 depth image over all faces: nearest z, NaN where there is none."""
+        resident = [face.resident for face in faces if face.resident is not None]
+        if resident:
+            return resident[0].depth(resident[1:], frame_size_wh)
         width, height = frame_size_wh
         depth = np.full((height, width), np.nan, np.float32)
         for face in faces:

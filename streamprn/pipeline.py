@@ -34,7 +34,7 @@ from streamprn.records import (
     SourceStatus,
     YuvPlanes,
 )
-from streamprn.regress import Regressor, RegressTimes, View
+from streamprn.regress import DeviceRegressor, Looker, Regressor, RegressTimes, View
 from streamprn.source import SourceReader, SourceSpec, parse_source
 from streamprn.stats import NS_PER_S, StreamStats, StreamSummary
 from streamprn.track import FaceTracker, TrackRules
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence, Set
 
     from streamprn.detect import Detector
+    from streamprn.engines.device.resident import ResidentEngine
     from streamprn.engines.protocol import Engine
     from streamprn.engines.topology import Topology
     from streamprn.track import Track
@@ -134,7 +135,7 @@ class Pipeline:
         self,
         config: Config,
         *,
-        engine: Engine | None = None,
+        engine: Engine | ResidentEngine | None = None,
         detector: Detector | None = None,
         sinks: Sequence[ResultSink] = (),
     ) -> None:
@@ -146,12 +147,12 @@ class Pipeline:
         self._sinks = [*sinks, *_open_recorder(config, self._engine)]
         self._detector = detector
         self._ready = threading.Condition()
-        self._regressor = Regressor(
-            self._engine,
-            recrop_threshold=config.track.recrop_threshold,
-            min_score=config.track.min_score,
+        self._regressor = _open_regressor(config, self._engine)
+        self._geometry = FaceGeometry(
+            self._engine.topology,
+            config.geometry.texture_size,
+            quantised=config.publish.mesh_format == "int16",
         )
-        self._geometry = FaceGeometry(self._engine.topology, config.geometry.texture_size)
         self._publisher = self._open_publisher()
         self._streams = [
             self._open_stream(spec, source)
@@ -285,8 +286,11 @@ class Pipeline:
         if self._detector is not None:
             self._detector.detect(frame.image)
         self._regressor.regress([View(FrameImage.from_rgb(frame.image.rgb), roi)] * 2)
-        faces = [FollowedFace(1, 1.0, sighting).restored() for sighting in from_planes]
         smoother = _open_smoother(self._config)
+        on_host = smoother is not None
+        faces = [
+            FollowedFace(1, 1.0, sighting).restored(on_host=on_host) for sighting in from_planes
+        ]
         if smoother is not None:
             smoother.smooth(faces, 0)
         self._geometry.faces(frame, faces, frozenset(Kind))
@@ -350,6 +354,7 @@ class Pipeline:
                 "decode": one.frame.decoded_ns - one.frame.captured_ns,
                 "crop": times.crop_ns // len(seen),
                 "network": times.network_ns // len(seen),
+                **{f"device {name}": ns // len(seen) for name, ns in times.device_ns.items()},
             }
         return seen
 
@@ -400,7 +405,8 @@ class Pipeline:
     def _finish(self, seen: _Seen) -> None:
         began = time.monotonic_ns()
         stream, frame = seen.stream, seen.frame
-        faces = [face.restored() for face in seen.faces]
+        # Smoothing is done on the CPU, to every vertex.
+        faces = [face.restored(on_host=stream.smoother is not None) for face in seen.faces]
         restored = time.monotonic_ns()
         if stream.smoother is not None:
             faces = stream.smoother.smooth(faces, frame.captured_ns)
@@ -524,6 +530,7 @@ def source_specs(config: Config) -> list[SourceSpec]:
             backoff_refused_s=source.backoff_refused_s,
             image_fps=source.image_fps,
             threads=source.threads,
+            hwaccel=source.hwaccel,
             options=source.options,
         )
         for name, source in zip(names, config.sources, strict=True)
@@ -541,10 +548,22 @@ def _because(cause: str) -> str:
     return f": {cause}" if cause else ""
 
 
-def _open_engine(config: Config) -> Engine:
+def _open_engine(config: Config) -> Engine | ResidentEngine:
+    """The engine, all of it on the GPU where TensorRT is wanted and everything for that is here."""
+    from streamprn.engines.device.resident import open_resident_engine
     from streamprn.engines.engine import open_engine
 
     settings = config.engine
+    if settings.backend in ("auto", "tensorrt"):
+        resident = open_resident_engine(
+            settings.name,
+            max_batch=settings.max_batch,
+            precision=settings.precision,
+            timed=settings.device_times,
+            texture_size=config.geometry.texture_size,
+        )
+        if resident is not None:
+            return resident
     engine = open_engine(
         settings.name,
         backend=settings.backend,
@@ -554,6 +573,16 @@ def _open_engine(config: Config) -> Engine:
     )
     engine.warm_up()
     return engine
+
+
+def _open_regressor(config: Config, engine: Engine | ResidentEngine) -> Looker:
+    from streamprn.engines.device.resident import ResidentEngine
+
+    threshold, min_score = config.track.recrop_threshold, config.track.min_score
+    if isinstance(engine, ResidentEngine):
+        chain = engine.chain
+        return DeviceRegressor(chain, recrop_threshold=threshold, min_score=min_score)
+    return Regressor(engine, recrop_threshold=threshold, min_score=min_score)
 
 
 def _open_detector(config: Config) -> Detector:
@@ -568,7 +597,7 @@ def _open_detector(config: Config) -> Detector:
     )
 
 
-def _open_recorder(config: Config, engine: Engine) -> list[ResultSink]:
+def _open_recorder(config: Config, engine: Engine | ResidentEngine) -> list[ResultSink]:
     settings = config.record
     if settings.dir is None:
         return []

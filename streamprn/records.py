@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Detection",
+    "DevicePlanes",
     "FaceResult",
     "Frame",
     "FrameImage",
     "FrameResult",
     "Kind",
     "Pose",
+    "ResidentFace",
     "RestoredFace",
     "Roi",
     "SourceState",
@@ -92,6 +94,26 @@ class YuvPlanes:
     bt709: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DevicePlanes:
+    """8-bit NV12 video in GPU memory, where the decoder left it.
+
+    Attributes:
+        luma: exports `(H, W)` uint8 through `__dlpack__`.
+        chroma: exports `(H // 2, W // 2, 2)` uint8, U and V interleaved; where H is odd, one more
+            row lies behind them.
+        origin_xy: pixel of these planes that is the picture's first; even.
+        full_range: see `YuvPlanes`.
+        bt709: see `YuvPlanes`.
+    """
+
+    luma: Any
+    chroma: Any
+    origin_xy: tuple[int, int] = (0, 0)
+    full_range: bool = False
+    bt709: bool = False
+
+
 class FrameImage:
     """A picture that converts to RGB only when somebody asks, and then once.
 
@@ -99,10 +121,11 @@ class FrameImage:
         width: pixels.
         height: pixels.
         to_rgb: makes the `(H, W, 3)` uint8 RGB array; called at most once.
-        planes: the decoder's own planes where they are 4:2:0, else None.
+        planes: the decoder's own planes where they are 4:2:0 in host memory, else None.
+        device: the same where they are in GPU memory, else None; `rgb` then downloads them.
     """
 
-    __slots__ = ("_lock", "_rgb", "_to_rgb", "height", "planes", "width")
+    __slots__ = ("_lock", "_rgb", "_to_rgb", "device", "height", "planes", "width")
 
     def __init__(
         self,
@@ -110,10 +133,12 @@ class FrameImage:
         height: int,
         to_rgb: Callable[[], UInt8],
         planes: YuvPlanes | None = None,
+        device: DevicePlanes | None = None,
     ) -> None:
         self.width = width
         self.height = height
         self.planes = planes
+        self.device = device
         self._to_rgb: Callable[[], UInt8] | None = to_rgb
         self._rgb: UInt8 | None = None
         self._lock = threading.Lock()
@@ -225,6 +250,45 @@ class Pose:
     quaternion: Float64
 
 
+#: float32 vertices of a face that has none on the host.
+NO_VERTICES = np.zeros((0, 3), np.float32)
+NO_VERTICES.flags.writeable = False
+
+#: `(N, 3)` int16 levels, `(3,)` float32 scale and `(3,)` float32 offset of each axis.
+Levels = tuple["NDArray[np.int16]", "Float32", "Float32"]
+
+
+class ResidentFace(Protocol):
+    """A face whose vertices are still on a GPU, which computes from them what somebody wants."""
+
+    @property
+    def box_xyxy(self) -> Float32:
+        """`(4,)` float32, bounds of the vertices, frame pixels."""
+
+    @property
+    def landmarks(self) -> Float32:
+        """`(68, 3)` float32, frame pixels."""
+
+    @property
+    def pose(self) -> Pose:
+        """See `Pose`."""
+
+    def vertices(self) -> Float32:
+        """`(N, 3)` float32, frame pixels; downloaded now."""
+
+    def visible_landmarks(self) -> NDArray[np.bool_]:
+        """`(68,)` bool."""
+
+    def texture(self, image: FrameImage) -> UInt8:
+        """`(T, T, 3)` uint8 UV texture of the frame that it was found in."""
+
+    def levels(self) -> Levels:
+        """The vertices quantised: int16 `(N, 3)`, scale and offset of each axis."""
+
+    def depth(self, others: Sequence[Any], size_wh: tuple[int, int]) -> Float32:
+        """`(H, W)` float32 depth image of this face and others of the same GPU."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoredFace:
     """A followed face in the frame, before anything is computed from it.
@@ -233,8 +297,10 @@ class RestoredFace:
         id: see `FaceResult`, as are `score` and `roi`.
         score: 0..1.
         roi: the region that the network saw.
-        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0.
+        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0; `(0, 3)` of
+            a resident face.
         box_xyxy: `(4,)` float32, their bounds.
+        resident: the face on the GPU, where its vertices are not on the host.
     """
 
     id: int
@@ -242,6 +308,7 @@ class RestoredFace:
     roi: Roi
     vertices: Float32
     box_xyxy: Float32
+    resident: ResidentFace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +320,13 @@ class FaceResult:
         score: 0..1, the engine's or the detector's confidence.
         box_xyxy: `(4,)` float32, the bounding box of the vertices, frame pixels.
         roi: the region that the network saw.
-        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0.
+        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0; `(0, 3)`
+            where they are on a GPU and nobody asked for them.
         landmarks: `(68, 3)` float32, the same space, the iBUG/300-W order.
         pose: see `Pose`.
         visible: `(68,)` bool, or None where nobody asked.
         texture: `(T, T, 3)` uint8 UV texture, or None where nobody asked.
+        levels: the vertices quantised, where a GPU has done that; see `Levels`.
     """
 
     id: int
@@ -269,6 +338,7 @@ class FaceResult:
     pose: Pose
     visible: NDArray[np.bool_] | None = None
     texture: UInt8 | None = None
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamprn.errors import BackendError
 from streamprn.kernels import warp
 
 if TYPE_CHECKING:
@@ -16,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.engines.protocol import Engine, Surface
-    from streamprn.records import FrameImage, Roi
+    from streamprn.engines.device.chain import DeviceChain, DeviceFace, Ticket
+    from streamprn.engines.protocol import CropRule, Engine, Surface
+    from streamprn.records import FrameImage, ResidentFace, Roi
 
 #: One crop costs less from the decoder's planes; with more, one conversion to RGB does.
 MAX_PLANE_CROPS = 2
@@ -41,6 +46,7 @@ class Sighting:
         score: 0..1, NaN where the engine gives none.
         surface: the face itself, in crop pixels.
         frame_from_crop: `(2, 3)` float32, from there to the frame.
+        resident: the same face, where its vertices are still on a GPU.
     """
 
     roi: Roi
@@ -48,6 +54,7 @@ class Sighting:
     score: float
     surface: Surface
     frame_from_crop: NDArray[np.float32]
+    resident: ResidentFace | None = None
 
     def restore(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Vertices `(N, 3)` float32 in frame pixels, z with minimum 0; and their box `(4,)`."""
@@ -56,29 +63,31 @@ class Sighting:
 
 @dataclass(slots=True)
 class RegressTimes:
-    """Nanoseconds that one call spent on cropping, in the engine, and on finding the next ROIs."""
+    """Nanoseconds that one call spent on cropping, in the engine, and on finding the next ROIs.
+
+    `device_ns` holds what a GPU says of its own stages, by name; they are part of `network_ns`.
+    """
 
     crop_ns: int = 0
     network_ns: int = 0
     aim_ns: int = 0
+    device_ns: dict[str, int] = field(default_factory=dict)
 
 
-class Regressor:
-    """Runs an engine on views of frames.
+class Looker(ABC):
+    """Looks at views of frames, and once more where a face turned out to be elsewhere.
 
     Args:
-        engine: see `streamprn.engines.protocol.Engine`.
+        rule: the engine's.
         recrop_threshold: crop once more where the face turned out to be elsewhere by this part of
             the ROI's side.
         min_score: no second crop below this score.
     """
 
-    def __init__(self, engine: Engine, *, recrop_threshold: float, min_score: float) -> None:
-        self._engine = engine
+    def __init__(self, rule: CropRule, *, recrop_threshold: float, min_score: float) -> None:
+        self._rule = rule
         self._recrop_threshold = recrop_threshold
         self._min_score = min_score
-        size = engine.crop.size
-        self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
 
     def regress(self, views: Sequence[View]) -> tuple[list[Sighting], RegressTimes]:
         """Look at every view; sightings in the order of the views, and the time it took.
@@ -94,10 +103,46 @@ class Regressor:
             found[index] = one
         return [one for one in found if isinstance(one, Sighting)], times
 
+    @abstractmethod
     def _look(
         self, views: Sequence[View], times: RegressTimes, *, may_retry: bool
     ) -> list[Sighting | View]:
-        """Every view in as many calls of the engine as it takes; see `_run`."""
+        """Every view in as many batches as it takes: sightings, or the views to look at instead."""
+
+    def _aim(
+        self, view: View, matrix: NDArray[np.float32], surface: Surface, score: float, retry: bool
+    ) -> Sighting | View:
+        """The sighting with the ROI that fits it, or the view to look at instead."""
+        next_roi = self._rule.next_roi(view.roi, *surface.outline())
+        if retry and self._wants_retry(view.roi, next_roi, score):
+            return View(view.image, next_roi)
+        return Sighting(view.roi, next_roi, score, surface, matrix)
+
+    def _wants_retry(self, roi: Roi, next_roi: Roi, score: float) -> bool:
+        change = roi.change_to(next_roi)
+        is_face = math.isnan(score) or score >= self._min_score
+        return is_face and self._recrop_threshold < change < 1.0
+
+
+class Regressor(Looker):
+    """Cuts crops on the CPU and gives them to an engine.
+
+    Args:
+        engine: see `streamprn.engines.protocol.Engine`.
+        recrop_threshold: see `Looker`.
+        min_score: see `Looker`.
+    """
+
+    def __init__(self, engine: Engine, *, recrop_threshold: float, min_score: float) -> None:
+        super().__init__(engine.crop, recrop_threshold=recrop_threshold, min_score=min_score)
+        self._engine = engine
+        size = engine.crop.size
+        self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
+
+    def _look(
+        self, views: Sequence[View], times: RegressTimes, *, may_retry: bool
+    ) -> list[Sighting | View]:
+        """See `Looker._look`."""
         step = self._engine.max_batch
         return [
             one
@@ -142,21 +187,67 @@ class Regressor:
                 warp.warp_rgb(image.rgb, matrix, rule.size, out)
         return crops
 
-    def _aim(
-        self,
-        view: View,
-        matrix: NDArray[np.float32],
-        surface: Surface,
-        score: float,
-        may_retry: bool,
-    ) -> Sighting | View:
-        """The sighting with the ROI that fits it, or the view to look at instead."""
-        next_roi = self._engine.crop.next_roi(view.roi, *surface.outline())
-        if may_retry and self._wants_retry(view.roi, next_roi, score):
-            return View(view.image, next_roi)
-        return Sighting(view.roi, next_roi, score, surface, matrix)
 
-    def _wants_retry(self, roi: Roi, next_roi: Roi, score: float) -> bool:
-        change = roi.change_to(next_roi)
-        is_face = math.isnan(score) or score >= self._min_score
-        return is_face and self._recrop_threshold < change < 1.0
+class DeviceRegressor(Looker):
+    """Gives frames and regions to a device chain, which cuts the crops itself.
+
+    The batches of one call are in flight together, as many as the chain has slots. One call ends
+    before the next begins: where to look in a frame depends on what was seen in the one before.
+
+    Args:
+        chain: see `streamprn.engines.device.chain.DeviceChain`.
+        recrop_threshold: see `Looker`.
+        min_score: see `Looker`.
+    """
+
+    def __init__(self, chain: DeviceChain, *, recrop_threshold: float, min_score: float) -> None:
+        rule = chain.spec.crop
+        super().__init__(rule, recrop_threshold=recrop_threshold, min_score=min_score)
+        self._chain = chain
+
+    def _look(
+        self, views: Sequence[View], times: RegressTimes, *, may_retry: bool
+    ) -> list[Sighting | View]:
+        """See `Looker._look`."""
+        began = time.perf_counter_ns()
+        faces = self._faces(views, times)
+        seen = time.perf_counter_ns()
+        found = [
+            self._sight(view, face, may_retry) for view, face in zip(views, faces, strict=True)
+        ]
+        times.network_ns += seen - began
+        times.aim_ns += time.perf_counter_ns() - seen
+        return found
+
+    def _faces(self, views: Sequence[View], times: RegressTimes) -> list[DeviceFace]:
+        chain, faces = self._chain, []
+        waiting: deque[Ticket] = deque()
+        try:
+            for start in range(0, len(views), chain.max_batch):
+                if len(waiting) == chain.slots:
+                    faces += self._collect(waiting.popleft(), times)
+                waiting.append(self._submit(views[start : start + chain.max_batch]))
+            while waiting:
+                faces += self._collect(waiting.popleft(), times)
+        finally:
+            for ticket in waiting:
+                # What failed first is what is raised; the slots must become free all the same.
+                with contextlib.suppress(BackendError):
+                    chain.collect(ticket)
+        return faces
+
+    def _submit(self, views: Sequence[View]) -> Ticket:
+        images = list({id(view.image): view.image for view in views}.values())
+        place = {id(image): index for index, image in enumerate(images)}
+        return self._chain.submit(images, [(place[id(view.image)], view.roi) for view in views])
+
+    def _collect(self, ticket: Ticket, times: RegressTimes) -> list[DeviceFace]:
+        faces = self._chain.collect(ticket)
+        for stage, milliseconds in self._chain.times_ms.items():
+            times.device_ns[stage] = times.device_ns.get(stage, 0) + round(1e6 * milliseconds)
+        return faces
+
+    def _sight(self, view: View, face: DeviceFace, may_retry: bool) -> Sighting | View:
+        matrix = self._rule.frame_from_crop(view.roi)
+        one = self._aim(view, matrix, face, face.score, may_retry)
+        return replace(one, resident=face) if isinstance(one, Sighting) else one

@@ -9,21 +9,17 @@ batch is the same sequence while its size stays, so the device may record it onc
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.engines.device.staging import (
-    COLOUR_COLUMNS,
-    FRAME_COLUMNS,
-    Stage,
-    bytes_of,
-    sequence_of_owners,
-    window,
-)
+from streamprn.engines.device.staging import sequence_of_owners, window
+from streamprn.engines.device.surface import HeldVertices, SurfaceRenderer, VertexStore
+from streamprn.engines.device.upload import FrameUpload
 from streamprn.engines.topology import UV_SIZE
 from streamprn.errors import BackendError, EngineError
 from streamprn.records import Pose
@@ -34,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.bundle import Bundle, Subdivision
+    from streamprn.engines.device.contract import Device, Network
+    from streamprn.engines.device.staging import Window
     from streamprn.engines.protocol import CropRule
     from streamprn.engines.topology import Topology
     from streamprn.kernels.cuda.kernel import Kernel
@@ -43,65 +41,6 @@ if TYPE_CHECKING:
 STAGES = ("upload", "crop", "network", "geometry", "download")
 
 MAP_TEXELS = UV_SIZE * UV_SIZE
-
-
-class Device(Protocol):
-    """What the chain asks of a GPU. Streams, arrays and marks are the device's own objects."""
-
-    @property
-    def title(self) -> str:
-        """Name and architecture, in words."""
-
-    def stream(self) -> Any:
-        """A new stream."""
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A new device array that kernels take."""
-
-    def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """A new page-locked host array of zeros."""
-
-    def upload(self, target: Any, source: NDArray[Any], stream: Any) -> None:
-        """Copy to the front of a device array, in the stream's order."""
-
-    def download(self, target: NDArray[Any], source: Any, stream: Any) -> None:
-        """Copy from the front of a device array, in the stream's order."""
-
-    def launch(self, kernel: Kernel, grid: tuple[int, int], stream: Any, *arguments: Any) -> None:
-        """Put a kernel into the stream."""
-
-    def replay(self, key: tuple[Any, ...], stream: Any, work: Callable[[], None]) -> None:
-        """Do the work; record it under the key the first time and replay it after, if it can."""
-
-    def forget(self, stream: Any) -> None:
-        """Drop the recordings of a stream: their arrays have been replaced."""
-
-    def mark(self, stream: Any) -> Any:
-        """A point in the stream whose time can be told."""
-
-    def elapsed_ms(self, first: Any, last: Any) -> float:
-        """Milliseconds between two marks that have been passed."""
-
-    def synchronize(self, stream: Any) -> None:
-        """Wait until the stream has done all its work."""
-
-    def close(self) -> None:
-        """Free everything."""
-
-
-class Network(Protocol):
-    """A network whose input and outputs are device arrays."""
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape by name, -1 for the batch."""
-
-    @property
-    def outputs(self) -> Mapping[str, tuple[int, ...]]:
-        """The same of the outputs."""
-
-    def enqueue(self, arrays: Mapping[str, Any], batch: int, stream: Any) -> None:
-        """Put one inference into the stream."""
 
 
 @dataclass(frozen=True)
@@ -139,51 +78,89 @@ class ChainSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFace:
-    """A face as it comes from the device.
+    """A face of which the vertices are still on the device.
+
+    It is a `streamprn.engines.protocol.Surface` and a `streamprn.records.ResidentFace`.
 
     Attributes:
         roi: the region that the network saw.
         score: 0..1, NaN where the network gives none.
         box_xyxy: `(4,)` float32, bounds of the vertices, frame pixels.
+        box_crop_xyxy: `(4,)` float32, the same in crop pixels.
         landmarks: `(68, 3)` float32 frame pixels.
         pose: see `streamprn.records.Pose`.
-        vertices: `(N, 3)` float32 frame pixels, or None where not asked for.
+        crop_from_frame: `(2, 3)` float32, the inverse of the crop.
+        depth_scale: frame pixels per crop pixel.
+        held: the vertices.
+        renderer: computes from them.
     """
 
     roi: Roi
     score: float
     box_xyxy: NDArray[np.float32]
+    box_crop_xyxy: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     pose: Pose
-    vertices: NDArray[np.float32] | None
+    crop_from_frame: NDArray[np.float32]
+    depth_scale: float
+    held: HeldVertices
+    renderer: SurfaceRenderer
 
-    def in_crop(self, rule: CropRule) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Bounds and landmarks in crop pixels, as `CropRule.next_roi` takes them.
+    def outline(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `streamprn.engines.protocol.Surface.outline`."""
+        return self.box_crop_xyxy, self._in_crop(self.landmarks)
 
-        Args:
-            rule: the chain's.
+    def _in_crop(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        matrix = self.crop_from_frame
+        placed = points / np.float32(self.depth_scale)
+        placed[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        return placed
 
-        Returns:
-            The box `(4,)` of the vertices (of the landmarks where the vertices did not come
-            back), and the landmarks `(68, 3)`, z not shifted; both float32.
-        """
-        matrix = rule.crop_from_frame(self.roi)
-        points = self.landmarks if self.vertices is None else self.vertices
-        placed = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        box = np.concatenate([placed.min(axis=0), placed.max(axis=0)]).astype(np.float32)
-        landmarks = self.landmarks / np.float32(rule.depth_scale(self.roi))
-        landmarks[:, :2] = self.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        return box, landmarks
+    def restore(
+        self, frame_from_crop: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The vertices, downloaded, and their box; `frame_from_crop` is that of `roi`."""
+        return self.vertices(), self.box_xyxy
+
+    def position_map(self) -> NDArray[np.float32]:
+        """See `streamprn.engines.protocol.Surface.position_map`."""
+        flat = np.zeros((MAP_TEXELS, 3), np.float32)
+        flat[self.renderer.topology.texel] = self._in_crop(self.vertices())
+        return flat.reshape(UV_SIZE, UV_SIZE, 3)
+
+    def vertices(self) -> NDArray[np.float32]:
+        """`(N, 3)` float32 frame pixels, downloaded now."""
+        return self.renderer.vertices(self.held)
+
+    def visible_landmarks(self) -> NDArray[np.bool_]:
+        """`(68,)` bool; see `SurfaceRenderer.visible_landmarks`."""
+        return self.renderer.visible_landmarks(self.held)
+
+    def texture(self, image: FrameImage) -> NDArray[np.uint8]:
+        """`(T, T, 3)` uint8 RGB of its frame; see `SurfaceRenderer.texture`."""
+        return self.renderer.texture(self.held, image)
+
+    def levels(self) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]:
+        """int16 vertices, scale and offset; see `SurfaceRenderer.levels`."""
+        return self.renderer.levels(self.held)
+
+    def depth(self, others: Sequence[DeviceFace], size_wh: tuple[int, int]) -> NDArray[np.float32]:
+        """`(H, W)` float32 depth image of this face and others; see `SurfaceRenderer.depth`."""
+        return self.renderer.depth([self.held, *(other.held for other in others)], size_wh)
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A batch on its way; `DeviceChain.collect` takes it once."""
+    """A batch on its way; `DeviceChain.collect` takes it once.
+
+    `frames` keeps decoded pictures alive until the device has read them.
+    """
 
     slot: Slot
     rois: tuple[Roi, ...]
-    with_vertices: bool
-    marks: list[Any]
+    frames: tuple[FrameImage, ...]
+    held: tuple[HeldVertices, ...]
+    collected: bool = False
 
 
 class _Constants:
@@ -235,7 +212,13 @@ class Slot:
     """The buffers, the stream and the network context of one batch at a time."""
 
     def __init__(
-        self, device: Device, spec: ChainSpec, constants: _Constants, network: Network
+        self,
+        device: Device,
+        spec: ChainSpec,
+        constants: _Constants,
+        network: Network,
+        *,
+        timed: bool = False,
     ) -> None:
         from streamprn.kernels.cuda import faces
 
@@ -245,15 +228,12 @@ class Slot:
         self._batch = 0
         batch, count, size = spec.max_batch, spec.topology.vertex_count, spec.crop.size
         self.blocks = faces.restore_map.blocks(count, faces.MAX_BLOCKS)
-        self._tables: dict[str, tuple[NDArray[Any], Any]] = {
-            "frames": self._pair((batch, FRAME_COLUMNS), np.int32),
-            "colours": self._pair((batch, COLOUR_COLUMNS), np.float32),
-            "owner": self._pair((batch,), np.int32),
-            "matrices": self._pair((batch, 2, 3), np.float32),
-        }
+        self.upload = FrameUpload(device, batch, self.stream)
+        self._owner = self._pair((batch,), np.int32)
+        self._matrices = self._pair((batch, 2, 3), np.float32)
         self._results = self._pair((batch, faces.RESULT_COLUMNS), np.float64)
         self._points = self._pair((batch, faces.LANDMARKS, 3), np.float32)
-        self._vertices = self._pair((batch, count, 3), np.float32)
+        self._vertices = device.zeros((batch, count, 3), np.float32)
         self._partial = device.zeros((batch, self.blocks, faces.SUMS), np.float32)
         self._no_levels = device.zeros((1, 1, 3), np.int16)
         self._no_steps = device.zeros((1, 2, 3), np.float32)
@@ -268,76 +248,66 @@ class Slot:
             self._moved = device.zeros((batch, rows[0], 3), np.float32)
             self._control = device.zeros((batch, rows[1], 3), np.float32)
         self._logits = device.pinned((batch,), np.float32)
-        self._pool: tuple[NDArray[np.uint8], Any] = self._pair((1,), np.uint8)
-        self.stage = self._stage()
+        self._events = [device.event() for _ in range(len(STAGES) + 1)] if timed else []
 
     def _pair(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], Any]:
         return self._device.pinned(shape, dtype), self._device.zeros(shape, dtype)
 
-    def _stage(self) -> Stage:
-        return Stage(self._pool[0], self._tables["frames"][0], self._tables["colours"][0])
-
-    def reserve(self, nbytes: int) -> None:
-        """Make room for the pixels of a batch, with a quarter to spare."""
-        if nbytes > self._pool[0].size:
-            self._device.synchronize(self.stream)
-            self._device.forget(self.stream)
-            self._pool = self._pair((nbytes + nbytes // 4,), np.uint8)
-            self.stage = self._stage()
-
     def fill(self, matrices: NDArray[np.float32], owners: Sequence[int]) -> None:
         """Write the tables of a batch on the host side."""
-        self._tables["matrices"][0][: len(matrices)] = matrices
-        self._tables["owner"][0][:] = sequence_of_owners(self._spec.max_batch, owners)
+        self._matrices[0][: len(matrices)] = matrices
+        self._owner[0][:] = sequence_of_owners(self._spec.max_batch, owners)
 
-    def enqueue(self, batch: int, with_vertices: bool, *, timed: bool) -> list[Any]:
-        """Put a whole batch into the stream; the marks between its stages where timed."""
+    def enqueue(self, batch: int, held: Sequence[HeldVertices]) -> None:
+        """Put a whole batch into the stream; its vertices go to `held`."""
         device, stream = self._device, self.stream
         if batch != self._batch:
             # A recording holds the shapes that the network had, and is wrong once they change.
             device.forget(stream)
             self._batch = batch
-        if not timed:
-            device.upload(self._pool[1], self._pool[0][: self.stage.used], stream)
-            device.replay(
-                ("vertices", with_vertices), stream, lambda: self._work(batch, with_vertices)
-            )
-            return []
-        marks = [device.mark(stream)]
-        device.upload(self._pool[1], self._pool[0][: self.stage.used], stream)
-        for step in (
-            self._upload_tables,
-            lambda: self._crop(batch),
-            lambda: self._infer(batch),
-            lambda: self._restore(batch),
-            lambda: self._download(batch, with_vertices),
-        ):
-            step()
-            marks.append(device.mark(stream))
-        return marks
+        self._mark(0)
+        self.upload.send_pixels()
+        device.replay((batch,), stream, lambda: self._work(batch))
+        for index, one in enumerate(held):
+            nbytes = 12 * self._spec.topology.vertex_count
+            device.copy(one.array, self._vertices, index * nbytes, stream)
 
-    def _work(self, batch: int, with_vertices: bool) -> None:
-        self._upload_tables()
-        self._crop(batch)
-        self._infer(batch)
-        self._restore(batch)
-        self._download(batch, with_vertices)
+    def _mark(self, stage: int) -> None:
+        if self._events:
+            self._device.record(self._events[stage], self.stream)
+
+    def times_ms(self) -> dict[str, float]:
+        """Milliseconds of each of `STAGES` in the batch that has just ended; empty if not timed."""
+        pairs = zip(STAGES, self._events, self._events[1:], strict=False)
+        return {name: self._device.elapsed_ms(first, last) for name, first, last in pairs}
+
+    def _work(self, batch: int) -> None:
+        steps = (
+            lambda _: self._upload_tables(),
+            self._crop,
+            self._infer,
+            self._restore,
+            self._download,
+        )
+        for index, step in enumerate(steps):
+            step(batch)
+            self._mark(index + 1)
 
     def _upload_tables(self) -> None:
-        for host, target in self._tables.values():
+        self.upload.send_tables()
+        for host, target in (self._owner, self._matrices):
             self._device.upload(target, host, self.stream)
 
     def _crop(self, batch: int) -> None:
         from streamprn.kernels.cuda.warp import warp_rgb, warp_yuv
 
         size = self._spec.crop.size
-        tables = {name: pair[1] for name, pair in self._tables.items()}
         layout = (size * size * 3, size * 3, 3, 1)
         tail = (size, np.float32(1 / 255), np.float32(0), True, *layout, self._crops)
         grid = (warp_yuv.blocks(size * size), batch)
-        faces = (tables["owner"], tables["matrices"])
-        pool, frames = self._pool[1], tables["frames"]
-        self._launch(warp_yuv, grid, pool, frames, tables["colours"], *faces, *tail)
+        faces = (self._owner[1], self._matrices[1])
+        pool, frames = self.upload.pool, self.upload.frames
+        self._launch(warp_yuv, grid, pool, frames, self.upload.colours, *faces, *tail)
         self._launch(warp_rgb, grid, pool, frames, *faces, *tail)
 
     def _launch(self, kernel: Kernel, grid: tuple[int, int], *arguments: Any) -> None:
@@ -351,7 +321,7 @@ class Slot:
         from streamprn.kernels.cuda import faces
 
         shared = self._constants
-        matrices, vertices = self._tables["matrices"][1], self._vertices[1]
+        matrices, vertices = self._matrices[1], self._vertices
         grid = (self.blocks, batch)
         if self._control is None:
             (maps,) = self._outputs.values()
@@ -379,32 +349,41 @@ class Slot:
             self._no_steps,
         )  # fmt: skip
 
-    def _download(self, batch: int, with_vertices: bool) -> None:
+    def _download(self, batch: int) -> None:
         pairs = [self._results, self._points]
-        if with_vertices:
-            pairs.append(self._vertices)
         if self._control is not None:
             pairs.append((self._logits, self._outputs["logit"]))
         for host, source in pairs:
             self._device.download(host[:batch], source, self.stream)
 
-    def faces(self, rois: Sequence[Roi], with_vertices: bool) -> list[DeviceFace]:
-        """What the batch gave, copied out of the slot."""
-        return [self._face(index, roi, with_vertices) for index, roi in enumerate(rois)]
-
-    def _face(self, index: int, roi: Roi, with_vertices: bool) -> DeviceFace:
-        row = self._results[0][index]
+    def face(
+        self, index: int, roi: Roi, held: HeldVertices, renderer: SurfaceRenderer
+    ) -> DeviceFace:
+        """One face of the batch that has just ended, its small results copied out of the slot."""
+        row, rule = self._results[0][index], self._spec.crop
+        held.settle(row)
         score = math.nan
         if self._control is not None:
             score = 1 / (1 + math.exp(-min(60.0, max(-60.0, float(self._logits[index])))))
         return DeviceFace(
             roi=roi,
             score=score,
-            box_xyxy=row[[20, 21, 23, 24]].astype(np.float32),
+            box_xyxy=held.box_xyxy,
+            box_crop_xyxy=row[27:31].astype(np.float32),
             landmarks=self._points[0][index].copy(),
             pose=pose_of(row),
-            vertices=self._vertices[0][index].copy() if with_vertices else None,
+            crop_from_frame=crop_from_frame(rule, roi),
+            depth_scale=rule.depth_scale(roi),
+            held=held,
+            renderer=renderer,
         )
+
+
+def crop_from_frame(rule: CropRule, roi: Roi) -> NDArray[np.float32]:
+    """`rule.crop_from_frame`, `(2, 3)` float32; zeros where the region is not finite."""
+    if not math.isfinite(roi.cx + roi.cy + roi.side + roi.roll):
+        return np.zeros((2, 3), np.float32)
+    return rule.crop_from_frame(roi)
 
 
 def pose_of(row: NDArray[np.float64]) -> Pose:
@@ -424,14 +403,18 @@ def pose_of(row: NDArray[np.float64]) -> Pose:
 class DeviceChain:
     """Frames and regions in, faces out, all of it on a device.
 
-    Used by one thread. `submit` does not wait while a slot is free; `collect` waits for its batch.
+    Used by one thread at a time, whichever that is. `submit` does not wait while a slot is free;
+    `collect` waits for its batch. What faces offer besides is computed by `renderer`, which another
+    thread may use meanwhile.
 
     Args:
-        device: see `Device`.
+        device: see `Device`; closed with the chain, and at once where the chain cannot be made.
         spec: what to compute.
         open_network: makes a network with an execution context of its own, one for each slot.
         slots: batches in flight; 2 overlap copies with the network.
-        timed: measure the stages with the device's own clock; batches are then not replayed.
+        timed: measure the stages with the device's own clock.
+        texture_size: T, side of textures in texels.
+        network: what runs the network, in words.
     """
 
     def __init__(
@@ -442,48 +425,56 @@ class DeviceChain:
         *,
         slots: int = 2,
         timed: bool = False,
+        texture_size: int = 256,
+        network: str = "",
     ) -> None:
-        self._device, self.spec, self._timed = device, spec, timed
-        constants = _Constants(device, spec)
-        self._slots = [Slot(device, spec, constants, open_network()) for _ in range(slots)]
-        self._free = deque(self._slots)
+        self._device, self.spec, self._network = device, spec, network
         self._times: dict[str, float] = {}
+        try:
+            with device.current():
+                constants = _Constants(device, spec)
+                self._slots = [
+                    Slot(device, spec, constants, open_network(), timed=timed) for _ in range(slots)
+                ]
+                ready = spec.max_batch * (slots + 2)
+                self._store = VertexStore(device, spec.topology.vertex_count, ready)
+                self.renderer = SurfaceRenderer(device, spec.topology, texture_size)
+        except BaseException:
+            device.close()
+            raise
+        self._free = deque(self._slots)
 
     @property
     def backend(self) -> str:
         """Where it runs, in words."""
-        return f"device chain on {self._device.title}"
+        parts = (self._network, self._device.title, "device chain")
+        return ", ".join(part for part in parts if part)
 
     @property
     def max_batch(self) -> int:
         """The most faces of one batch."""
         return self.spec.max_batch
 
+    @property
+    def slots(self) -> int:
+        """How many batches may be in flight."""
+        return len(self._slots)
+
     def process(
-        self,
-        frames: Sequence[FrameImage],
-        views: Sequence[tuple[int, Roi]],
-        *,
-        with_vertices: bool = True,
+        self, frames: Sequence[FrameImage], views: Sequence[tuple[int, Roi]]
     ) -> list[DeviceFace]:
         """Faces of the views, in their order: `submit` and `collect` in one."""
-        return self.collect(self.submit(frames, views, with_vertices=with_vertices))
+        return self.collect(self.submit(frames, views))
 
-    def submit(
-        self,
-        frames: Sequence[FrameImage],
-        views: Sequence[tuple[int, Roi]],
-        *,
-        with_vertices: bool = True,
-    ) -> Ticket:
+    def submit(self, frames: Sequence[FrameImage], views: Sequence[tuple[int, Roi]]) -> Ticket:
         """Start a batch.
 
         Args:
             frames: at most `max_batch` pictures, of any sizes and streams.
             views: at most `max_batch` regions, each with the index of its frame.
-            with_vertices: whether all vertices shall come back, or landmarks and pose alone.
 
         Raises:
+            EngineError: there are more.
             BackendError: every slot is taken, or the device failed.
         """
         if not 1 <= len(views) <= self.max_batch or len(frames) > self.max_batch:
@@ -493,53 +484,62 @@ class DeviceChain:
         if not self._free:
             raise BackendError("every slot of the device chain is taken", hint="collect first")
         slot = self._free.popleft()
-        try:
-            owners = [owner for owner, _ in views]
-            matrices = np.stack([self.spec.crop.frame_from_crop(roi) for _, roi in views])
-            self._place(slot, frames, owners, matrices)
-            slot.fill(matrices, owners)
-            marks = slot.enqueue(len(views), with_vertices, timed=self._timed)
-        except BaseException:
-            self._free.append(slot)
-            raise
-        return Ticket(slot, tuple(roi for _, roi in views), with_vertices, marks)
+        with self._device.current():
+            try:
+                owners = [owner for owner, _ in views]
+                matrices = np.stack([self.spec.crop.frame_from_crop(roi) for _, roi in views])
+                slot.upload.place(self._parts(frames, owners, matrices))
+                slot.fill(matrices, owners)
+                held = tuple(self._store.hold() for _ in views)
+                slot.enqueue(len(views), held)
+            except BaseException:
+                self._abandon(slot)
+                raise
+        return Ticket(slot, tuple(roi for _, roi in views), tuple(frames), held)
 
-    def _place(
+    def _abandon(self, slot: Slot) -> None:
+        """Take a slot back after a failure, once nothing of it is in flight any more."""
+        # A lost device says so again; what it said first is what is raised.
+        with contextlib.suppress(BackendError):
+            self._device.synchronize(slot.stream)
+        self._free.append(slot)
+
+    def _parts(
         self,
-        slot: Slot,
         frames: Sequence[FrameImage],
         owners: Sequence[int],
         matrices: NDArray[np.float32],
-    ) -> None:
-        size = self.spec.crop.size
-        used = sorted(set(owners))
-        chosen = np.asarray(owners)
-        parts = {
-            index: window(
-                matrices[chosen == index], size, (frames[index].width, frames[index].height)
-            )
-            for index in used
-        }
-        slot.reserve(sum(bytes_of(frames[index], part) for index, part in parts.items()))
-        slot.stage.clear()
-        for index, part in parts.items():
-            slot.stage.place(index, frames[index], part)
+    ) -> dict[int, tuple[FrameImage, Window]]:
+        """The pictures that have a view, by index, each with the window that its crops read."""
+        size, chosen = self.spec.crop.size, np.asarray(owners)
+        parts = {}
+        for index in sorted(set(owners)):
+            image = frames[index]
+            part = window(matrices[chosen == index], size, (image.width, image.height))
+            parts[index] = image, part
+        return parts
 
     def collect(self, ticket: Ticket) -> list[DeviceFace]:
         """Wait for a batch; its faces in the order of its views.
 
         Raises:
-            BackendError: the device failed.
+            BackendError: the device failed, or the batch was collected before.
         """
+        if ticket.collected:
+            raise BackendError("a batch of the device chain was collected twice")
+        ticket.collected = True
         slot = ticket.slot
         try:
-            self._device.synchronize(slot.stream)
-            faces = slot.faces(ticket.rois, ticket.with_vertices)
+            with self._device.current():
+                self._device.synchronize(slot.stream)
+                self._times = slot.times_ms()
+            slot.upload.release()
+            return [
+                slot.face(index, roi, held, self.renderer)
+                for index, (roi, held) in enumerate(zip(ticket.rois, ticket.held, strict=True))
+            ]
         finally:
             self._free.append(slot)
-        for stage, first, last in zip(STAGES, ticket.marks, ticket.marks[1:], strict=False):
-            self._times[stage] = self._device.elapsed_ms(first, last)
-        return faces
 
     @property
     def times_ms(self) -> Mapping[str, float]:
@@ -547,15 +547,25 @@ class DeviceChain:
         return self._times
 
     def warm_up(self) -> None:
-        """Run every batch size once, so that kernels are loaded and sequences recorded."""
+        """Run every batch size in every slot, so that kernels and plans are loaded.
+
+        Ends with one face, the usual batch, often enough to record it.
+        """
         from streamprn.records import FrameImage, Roi
 
         image = FrameImage.from_rgb(np.zeros((64, 64, 3), np.uint8))
-        for batch in range(1, self.max_batch + 1):
+        for batch in (*range(self.max_batch, 0, -1), 1, 1):
             for _ in self._slots:
-                for wanted in (True, False):
-                    self.process([image], [(0, Roi(32, 32, 48))] * batch, with_vertices=wanted)
+                (face, *_) = self.process([image], [(0, Roi(32, 32, 48))] * batch)
+        face.visible_landmarks()
+        face.texture(image)
+        face.levels()
+        self.renderer.depth([face.held], (64, 64))
 
     def close(self) -> None:
-        """Free everything; the chain cannot be used after."""
+        """Free everything; the chain cannot be used after. A second call does nothing."""
+        # Inside the context: what PyCUDA frees elsewhere, it leaks.
+        with contextlib.suppress(BackendError), self._device.current():
+            self._slots.clear()
+            self._free.clear()
         self._device.close()

@@ -9,7 +9,9 @@ call by call.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +19,21 @@ import numpy as np
 
 from streamprn.engines.device.chain import ChainSpec, DeviceChain
 from streamprn.engines.device.failures import explained
+from streamprn.engines.device.staging import CUDA_DEVICE
 from streamprn.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from streamprn.engines.bundle import Bundle
+    from streamprn.engines.device.staging import Plane
     from streamprn.kernels.cuda.kernel import Kernel
 
 log = logging.getLogger("streamprn.engines.device")
+
+NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,10 @@ class _Stream:
 
 
 class Gpu:
-    """A `chain.Device` on the first NVIDIA GPU. Used by the thread that made it.
+    """A `contract.Device` on the first NVIDIA GPU; its methods are documented there.
+
+    The context is on a thread's stack only inside `current`, so that any thread may use it and
+    none leaves it behind when it ends, at which PyCUDA would abort the process.
 
     Args:
         graphs: whether to record repeated work as CUDA graphs.
@@ -74,12 +83,17 @@ class Gpu:
     """
 
     def __init__(self, *, graphs: bool = True) -> None:
+        self._graphs, self._capturing, self._closed = graphs, False, False
+        self._streams: list[_Stream] = []
+        self._events: list[Any] = []
         with explained():
             self._driver = _import_pycuda()
             self._driver.init()
             device = self._driver.Device(0)
             self._context = device.retain_primary_context()
-            self._context.push()
+            major, minor = device.compute_capability()
+            self._title = f"{device.name()} sm{major}{minor}"
+        with self.current(), explained():
             from numba import config, cuda
             from pycuda.tools import DeviceMemoryPool, PageLockedMemoryPool
 
@@ -87,28 +101,52 @@ class Gpu:
             config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
             self._cuda = cuda
             self._device_pool, self._host_pool = DeviceMemoryPool(), PageLockedMemoryPool()
-            major, minor = device.compute_capability()
-            self._title = f"{device.name()} sm{major}{minor}"
-        self._graphs = graphs
+            self._decoded = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
 
     @property
     def title(self) -> str:
         """Name and architecture."""
         return self._title
 
-    def stream(self) -> _Stream:
-        """See `chain.Device`, as for all others."""
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make it the calling thread's device."""
+        if self._closed:
+            raise BackendError("the GPU chain has been closed")
         with explained():
-            stream = self._driver.Stream()
-            return _Stream(stream, self._cuda.external_stream(int(stream.handle)), {})
+            self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def stream(self) -> _Stream:
+        """A new stream, which does not wait for the default one.
+
+        One that did could not be recorded while a video decoder, which works in the default
+        stream, runs in another thread.
+        """
+        with explained():
+            stream = self._driver.Stream(NON_BLOCKING)
+            made = _Stream(stream, self._cuda.external_stream(int(stream.handle)), {})
+        self._streams.append(made)
+        return made
+
+    def event(self) -> Any:
+        """A new event, which can be recorded in a graph."""
+        (event,) = _checked(_bindings().cuEventCreate(0))
+        self._events.append(event)
+        return event
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A new device array of zeros, held until `close`."""
+        """A new device array of zeros, from the pool."""
         kind = np.dtype(dtype)
         with explained():
             nbytes = max(1, int(np.prod(shape))) * kind.itemsize
             allocation = self._device_pool.allocate(nbytes)
             self._driver.memset_d8(int(allocation), 0, nbytes)
+            # The default stream does it, for which ours do not wait.
+            self._context.synchronize()
             array = self._cuda.as_cuda_array(_Memory(allocation, shape, kind), sync=False)
         return array
 
@@ -130,6 +168,41 @@ class Gpu:
         with explained():
             self._driver.memcpy_dtoh_async(target, address(source), stream.pycuda)
 
+    def copy(self, target: Any, source: Any, start: int, stream: _Stream) -> None:
+        """Fill a device array from the middle of another."""
+        with explained():
+            self._driver.memcpy_dtod_async(
+                address(target), address(source) + start, target.nbytes, stream.pycuda
+            )
+
+    def copy_rows(
+        self,
+        target: Any,
+        start: int,
+        plane: Plane,
+        first_xy: tuple[int, int],
+        size_wh: tuple[int, int],
+        stream: _Stream,
+    ) -> None:
+        """Copy a window of a plane in GPU memory."""
+        if plane.device_type != CUDA_DEVICE:
+            raise BackendError("a decoded plane is not in the memory of a CUDA device")
+        with explained():
+            copy = self._driver.Memcpy2D()
+            copy.set_src_device(plane.address)
+            copy.src_pitch = plane.pitch
+            copy.src_x_in_bytes, copy.src_y = first_xy
+            copy.set_dst_device(address(target) + start)
+            copy.dst_pitch = copy.width_in_bytes = size_wh[0]
+            copy.height = size_wh[1]
+            copy(stream.pycuda)
+
+    def await_decoders(self, stream: _Stream) -> None:
+        """Let the stream wait for the default one, in which FFmpeg's NVDEC copies its pictures."""
+        with explained():
+            self._decoded.record()
+            stream.pycuda.wait_for_event(self._decoded)
+
     def launch(
         self, kernel: Kernel, grid: tuple[int, int], stream: _Stream, *arguments: Any
     ) -> None:
@@ -139,56 +212,61 @@ class Gpu:
 
     def replay(self, key: tuple[Any, ...], stream: _Stream, work: Callable[[], None]) -> None:
         """Do the work: as it is the first time, recorded the second, replayed from then on."""
-        graph = stream.graphs.get(key, "unknown")
-        if graph == "unknown" or graph is None or not self._graphs:
+        graph = stream.graphs.get(key, "new")
+        if graph == "new" or graph is None or not self._graphs:
             work()
-            if graph == "unknown":
-                stream.graphs[key] = "settled"
+            stream.graphs.setdefault(key, "settled")
             return
-        with explained():
-            if graph == "settled":
-                graph = stream.graphs[key] = self._record(stream, work)
-            if graph is None:
-                work()
-            else:
-                _checked(_bindings().cuGraphLaunch(graph, stream.handle))
+        if graph == "settled":
+            graph = stream.graphs[key] = self._record(stream, work)
+        if graph is None:
+            work()
+        else:
+            _checked(_bindings().cuGraphLaunch(graph, stream.handle))
 
     def _record(self, stream: _Stream, work: Callable[[], None]) -> Any:
         """An executable graph of the work, or None where it cannot be recorded."""
         driver = _bindings()
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         _checked(driver.cuStreamBeginCapture(stream.handle, mode))
+        self._capturing = True
         failure: BackendError | None = None
         try:
             work()
         except BackendError as error:
             failure = error
-        code, graph = driver.cuStreamEndCapture(stream.handle)
-        if failure is not None or int(code):
-            log.warning("no CUDA graph, launching call by call: %s", failure or code)
-            return None
-        (executable,) = _checked(driver.cuGraphInstantiate(graph, 0))
-        _checked(driver.cuGraphDestroy(graph))
-        return executable
+        finally:
+            self._capturing = False
+            # Whatever was raised: a stream that goes on capturing is lost.
+            code, graph = driver.cuStreamEndCapture(stream.handle)
+        if failure is None and not int(code):
+            (executable,) = _checked(driver.cuGraphInstantiate(graph, 0))
+            _checked(driver.cuGraphDestroy(graph))
+            return executable
+        log.warning("no CUDA graph, launching call by call: %s", failure or code)
+        if not int(code):
+            _checked(driver.cuGraphDestroy(graph))
+        return None
 
     def forget(self, stream: _Stream) -> None:
         """Destroy the recordings of a stream."""
-        for graph in stream.graphs.values():
+        graphs = list(stream.graphs.values())
+        stream.graphs.clear()
+        for graph in graphs:
             if graph is not None and graph != "settled":
                 _checked(_bindings().cuGraphExecDestroy(graph))
-        stream.graphs.clear()
 
-    def mark(self, stream: _Stream) -> Any:
-        """An event, recorded now."""
-        with explained():
-            event = self._driver.Event()
-            event.record(stream.pycuda)
-            return event
+    def record(self, event: Any, stream: _Stream) -> None:
+        """Let the event mark this point; in a graph, of each of its launches."""
+        driver = _bindings()
+        kind = driver.CUevent_record_flags
+        flag = kind.CU_EVENT_RECORD_EXTERNAL if self._capturing else kind.CU_EVENT_RECORD_DEFAULT
+        _checked(driver.cuEventRecordWithFlags(event, stream.handle, int(flag)))
 
     def elapsed_ms(self, first: Any, last: Any) -> float:
         """Milliseconds between two events."""
-        with explained():
-            return float(last.time_since(first))
+        (milliseconds,) = _checked(_bindings().cuEventElapsedTime(first, last))
+        return float(milliseconds)
 
     def synchronize(self, stream: _Stream) -> None:
         """Wait for the stream."""
@@ -197,16 +275,29 @@ class Gpu:
 
     def free_bytes(self) -> int:
         """Device memory that is free, of all programs."""
-        with explained():
+        with self.current(), explained():
             return int(self._driver.mem_get_info()[0])
 
     def close(self) -> None:
-        """Give the pools' memory and the context back."""
-        with explained():
-            self._context.synchronize()
-            self._device_pool.stop_holding()
-            self._host_pool.stop_holding()
-            self._context.pop()
+        """Give the graphs, the events and the pools' memory back."""
+        if self._closed:
+            return
+        try:
+            with self.current(), explained():
+                self._context.synchronize()
+                for stream in self._streams:
+                    self.forget(stream)
+                for event in self._events:
+                    _checked(_bindings().cuEventDestroy(event))
+                self._streams, self._events = [], []
+                del self._decoded
+                self._device_pool.stop_holding()
+                self._host_pool.stop_holding()
+        except BackendError as error:
+            # A lost device cannot be tidied up; the process's end does it.
+            log.warning("the GPU could not be given back in order: %s", error)
+        finally:
+            self._closed = True
 
 
 class TensorRtChainNetwork:
@@ -224,9 +315,21 @@ class TensorRtChainNetwork:
 
 
 def open_chain(
-    bundle: Bundle, *, max_batch: int = 8, precision: str | None = None, timed: bool = False
+    bundle: Bundle,
+    *,
+    max_batch: int = 8,
+    precision: str | None = None,
+    timed: bool = False,
+    texture_size: int = 256,
 ) -> DeviceChain:
     """The device chain of an engine, its plan built where there is none yet.
+
+    Args:
+        bundle: of the engine.
+        max_batch: the most faces of one batch.
+        precision: "fp32", "fp16", or None for the runtime's choice.
+        timed: see `DeviceChain`.
+        texture_size: T, side of textures in texels.
 
     Raises:
         BackendError: something of the GPU path is missing or failed; the message says what.
@@ -239,21 +342,30 @@ def open_chain(
     if reason := tensorrt.unusable():
         raise BackendError(reason, hint="use --backend openvino")
     gpu = Gpu()
-    api = packages.load(packages.installed()[0])
-    network = NetworkSpec(
-        name=bundle.name,
-        networks=bundle.networks,
-        size=bundle.crop.size,
-        max_batch=max_batch,
-        precision=precision,
-    )
-    plan, _ = tensorrt.obtain_plan(api, bundle.name, bundle.networks, tensorrt.recipe_for(network))
-    first = tensorrt.TensorRtNetwork(api, plan)
+    try:
+        api = packages.load(packages.installed()[0])
+        network = NetworkSpec(
+            name=bundle.name,
+            networks=bundle.networks,
+            size=bundle.crop.size,
+            max_batch=max_batch,
+            precision=precision,
+        )
+        recipe = tensorrt.recipe_for(network)
+        plan, _ = tensorrt.obtain_plan(api, bundle.name, bundle.networks, recipe)
+        spec = ChainSpec.of_bundle(bundle, max_batch)
+        with gpu.current():
+            first = tensorrt.TensorRtNetwork(api, plan)
+    except BaseException:
+        gpu.close()
+        raise
     return DeviceChain(
         gpu,
-        ChainSpec.of_bundle(bundle, max_batch),
+        spec,
         lambda: TensorRtChainNetwork(first.another()),
         timed=timed,
+        texture_size=texture_size,
+        network=f"{api.flavour} {api.version}, {plan.key.precision}",
     )
 
 
@@ -263,6 +375,9 @@ def address(array: Any) -> int:
 
 
 def _import_pycuda() -> Any:
+    """`pycuda.driver`; numba-cuda is looked for too, before anything is opened."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise BackendError("numba-cuda is missing", hint="pip install 'streamprn[gpu]'")
     try:
         import pycuda.driver
     except ImportError as error:

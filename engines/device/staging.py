@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.records import FrameImage, YuvPlanes
+    from streamprn.records import DevicePlanes, FrameImage, YuvPlanes
 
 RGB, YUV420 = 1, 2
 FRAME_COLUMNS = 9
@@ -63,19 +63,58 @@ def window(
     """
     ends = np.array([[-0.5, size - 0.5, -0.5, size - 0.5], [-0.5, -0.5, size - 0.5, size - 0.5]])
     corners = matrices[:, :, :2].astype(np.float64) @ ends + matrices[:, :, 2:]
-    if not np.isfinite(corners).all():
+    box = np.concatenate([corners.min(axis=(0, 2)), corners.max(axis=(0, 2))])
+    return window_around(box, frame_wh, margin)
+
+
+def window_around(
+    box_xyxy: NDArray[Any], frame_wh: tuple[int, int], margin: int = MARGIN
+) -> Window:
+    """The part of a frame that holds a box `(4,)` and a margin; the whole where it is not finite.
+
+    Args:
+        box_xyxy: frame pixels.
+        frame_wh: width and height of the frame.
+        margin: pixels around the box.
+    """
+    if not np.isfinite(box_xyxy).all():
         return Window(0, 0, *frame_wh)
     bounds = []
     for axis, length in enumerate(frame_wh):
-        low = float(np.clip(corners[:, axis].min() - margin, 0, max(length - 2, 0)))
-        high = float(np.clip(corners[:, axis].max() + margin, 1, length - 1))
+        low = float(np.clip(box_xyxy[axis] - margin, 0, max(length - 2, 0)))
+        high = float(np.clip(box_xyxy[axis + 2] + margin, 1, length - 1))
         first = int(low) // 2 * 2
         bounds.append((first, max(min(math.ceil(high) + 2, length), min(first + 2, length))))
     return Window(bounds[0][0], bounds[1][0], bounds[0][1], bounds[1][1])
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceCopy:
+    """Rows that the device copies itself: `rows` of `row_bytes` from `x_bytes`, `row` of a plane.
+
+    Attributes:
+        start: where they go in the pool, packed.
+        plane: where they come from.
+        x_bytes: first byte of each row.
+        row: first row.
+        row_bytes: bytes of each row.
+        rows: how many.
+    """
+
+    start: int
+    plane: Plane
+    x_bytes: int
+    row: int
+    row_bytes: int
+    rows: int
+
+
 class Stage:
     """The host side of an upload: a pool of bytes and the tables that describe it.
+
+    Pictures in GPU memory take their place in the pool too, and `copies` says what the device
+    shall copy there. They come after all pictures in host memory, so that `used_by_host` bytes
+    from the front are all that must be uploaded.
 
     Args:
         pool: flat uint8, page-locked.
@@ -90,10 +129,13 @@ class Stage:
         self.frames = frames
         self.colours = colours
         self.used = 0
+        self.used_by_host = 0
+        self.copies: list[DeviceCopy] = []
 
     def clear(self) -> None:
         """Forget the last batch."""
-        self.used = 0
+        self.used = self.used_by_host = 0
+        self.copies = []
         self.frames[:] = 0
 
     def place(self, index: int, image: FrameImage, part: Window) -> None:
@@ -104,6 +146,15 @@ class Stage:
         """
         row = self.frames[index]
         row[1], row[2] = image.width, image.height
+        if image.device is not None:
+            self._place_device(index, image.device, part)
+            return
+        assert not self.copies, "pictures in host memory come first"
+        self._place_host(index, image, part)
+        self.used_by_host = self.used
+
+    def _place_host(self, index: int, image: FrameImage, part: Window) -> None:
+        row = self.frames[index]
         if image.planes is not None and not image.has_rgb:
             self._place_planes(index, image.planes, part)
             return
@@ -121,23 +172,48 @@ class Stage:
             row[column] = self._copy(plane[y0:y1, x0:x1]) - (y0 * row[7] + x0)
         self.colours[index] = colour_row(planes.full_range, planes.bt709)
 
+    def _place_device(self, index: int, planes: DevicePlanes, part: Window) -> None:
+        row = self.frames[index]
+        left, top = planes.origin_xy
+        x0, y0, x1, y1 = part.x0 // 2, part.y0 // 2, (part.x1 + 1) // 2, (part.y1 + 1) // 2
+        wide, pitch = part.width, 2 * (x1 - x0)
+        luma, chroma = plane_of(planes.luma), plane_of(planes.chroma)
+        row[0], row[4], row[7], row[8] = YUV420, wide, pitch, 2
+        start = self._leave(luma, left + part.x0, top + part.y0, wide, part.height)
+        row[3] = start - (part.y0 * wide + part.x0)
+        start = self._leave(chroma, left + 2 * x0, top // 2 + y0, pitch, y1 - y0)
+        row[5] = start - (y0 * pitch + 2 * x0)
+        row[6] = row[5] + 1
+        self.colours[index] = colour_row(planes.full_range, planes.bt709)
+
+    def _leave(self, plane: Plane, x_bytes: int, first: int, row_bytes: int, rows: int) -> int:
+        """Leave room for rows that the device copies; where they start in the pool."""
+        start = self._room(row_bytes * rows)
+        self.copies.append(DeviceCopy(start, plane, x_bytes, first, row_bytes, rows))
+        return start
+
     def _copy(self, plane: NDArray[np.uint8]) -> int:
         """Copy rows, packed; where they start in the pool."""
+        start = self._room(plane.size)
+        np.copyto(self.pool[start : start + plane.size].reshape(plane.shape), plane)
+        return start
+
+    def _room(self, nbytes: int) -> int:
+        """The next bytes of the pool; where they start."""
         start = -(-self.used // ALIGNMENT) * ALIGNMENT
-        if start + plane.size > self.pool.size:
+        if start + nbytes > self.pool.size:
             raise BackendError(
                 f"the frames of a batch need more than the {self.pool.size} bytes of the upload",
                 hint="this is a defect of StreamPRN, please report it",
             )
-        np.copyto(self.pool[start : start + plane.size].reshape(plane.shape), plane)
-        self.used = start + plane.size
+        self.used = start + nbytes
         return start
 
 
 def bytes_of(image: FrameImage, part: Window) -> int:
     """Pool bytes that `Stage.place` needs at most."""
     area = (part.width + 2) * (part.height + 2)
-    planar = image.planes is not None and not image.has_rgb
+    planar = image.device is not None or (image.planes is not None and not image.has_rgb)
     return (area * 3 // 2 if planar else 3 * area) + 3 * ALIGNMENT
 
 

@@ -7,12 +7,13 @@ minimum is 0, and writes the vertices as 16-bit levels for those who asked.
 
 Slots of a block's partial sums, `SUMS` of them: 0..11 the moments `table[i] * vertex[j]` at
 `3 i + j` (see `streamprn.kernels.pose.Reference`), relative to the face's first vertex, so that a
-face without extent has no moments; 12..14 the minimum of x, y, z; 15..17 their maximum.
+face without extent has no moments; 12..14 the minimum of x, y, z and 15, 16 that of the crop's
+u, v; 17..21 their maximum.
 
 Columns of `results` `(B, 32)` float64: 0..8 rotation, 9 scale, 10..12 translation, 13..15 yaw,
 pitch, roll in degrees, 16..19 quaternion (w, x, y, z), 20..22 the least and 23..25 the greatest x,
 y, z of the vertices before z is shifted, 26 whether the pose is one (1) or the face has no extent
-(0), 27 and more unused.
+(0), 27, 28 the least and 29, 30 the greatest u, v in crop pixels, 31 unused.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ from streamprn.kernels.maths.rotation import (
 )
 
 THREADS = 128
-SUMS = 18
+SUMS = 22
 MOMENTS = 12
 LOW = 12
-HIGH = 15
+HIGH = 17
 RESULT_COLUMNS = 32
 LANDMARKS = 68
 # Blocks per face: enough to fill a GPU, few enough to add up in one more block.
@@ -147,14 +148,21 @@ def gather_sums(
     ox: Any,
     oy: Any,
     oz: Any,
+    u: Any,
+    v: Any,
 ) -> None:
-    """Add a vertex to a lane's moments and bounds."""
+    """Add a vertex, and its place in the crop, to a lane's moments and bounds."""
+    u, v = finite_or_zero(u), finite_or_zero(v)
     shared[12, lane] = min(shared[12, lane], x)
     shared[13, lane] = min(shared[13, lane], y)
     shared[14, lane] = min(shared[14, lane], z)
-    shared[15, lane] = max(shared[15, lane], x)
-    shared[16, lane] = max(shared[16, lane], y)
-    shared[17, lane] = max(shared[17, lane], z)
+    shared[15, lane] = min(shared[15, lane], u)
+    shared[16, lane] = min(shared[16, lane], v)
+    shared[17, lane] = max(shared[17, lane], x)
+    shared[18, lane] = max(shared[18, lane], y)
+    shared[19, lane] = max(shared[19, lane], z)
+    shared[20, lane] = max(shared[20, lane], u)
+    shared[21, lane] = max(shared[21, lane], v)
     x, y, z = x - ox, y - oy, z - oz
     for i in range(4):
         weight = table[i, n]
@@ -206,12 +214,10 @@ def restore_map(
     n = cuda.grid(1)
     while n < texel.shape[0]:
         place = texel[n]
-        x, y, z = frame_vertex(
-            matrices, face, finite, unit * maps[face, place, 0], unit * maps[face, place, 1],
-            unit * maps[face, place, 2],
-        )  # fmt: skip
+        u, v = unit * maps[face, place, 0], unit * maps[face, place, 1]
+        x, y, z = frame_vertex(matrices, face, finite, u, v, unit * maps[face, place, 2])
         vertices[face, n, 0], vertices[face, n, 1], vertices[face, n, 2] = x, y, z
-        gather_sums(shared, lane, table, n, x, y, z, ox, oy, oz)
+        gather_sums(shared, lane, table, n, x, y, z, ox, oy, oz, u, v)
         n += cuda.gridsize(1)
     tree(shared, lane)
     if lane < SUMS:
@@ -273,14 +279,12 @@ def restore_control(
     clear(shared, lane)
     n = cuda.grid(1)
     while n < indices.shape[0]:
-        x, y, z = frame_vertex(
-            matrices, face, finite,
-            mean_control(control, face, indices, weights, n, 0),
-            mean_control(control, face, indices, weights, n, 1),
-            mean_control(control, face, indices, weights, n, 2),
-        )  # fmt: skip
+        u = mean_control(control, face, indices, weights, n, 0)
+        v = mean_control(control, face, indices, weights, n, 1)
+        w = mean_control(control, face, indices, weights, n, 2)
+        x, y, z = frame_vertex(matrices, face, finite, u, v, w)
         vertices[face, n, 0], vertices[face, n, 1], vertices[face, n, 2] = x, y, z
-        gather_sums(shared, lane, table, n, x, y, z, ox, oy, oz)
+        gather_sums(shared, lane, table, n, x, y, z, ox, oy, oz, u, v)
         n += cuda.gridsize(1)
     tree(shared, lane)
     if lane < SUMS:
@@ -348,10 +352,11 @@ def solve(
     matrix_to_euler(rotation, solved[13:16])
     for i in range(13, 16):
         solved[i] *= DEGREES
-    for i in range(6):
-        solved[20 + i] = shared[LOW + i, 0]
-    for i in range(27, RESULT_COLUMNS):
-        solved[i] = 0.0
+    for i in range(3):
+        solved[20 + i], solved[23 + i] = shared[LOW + i, 0], shared[HIGH + i, 0]
+    for i in range(2):
+        solved[27 + i], solved[29 + i] = shared[LOW + 3 + i, 0], shared[HIGH + 3 + i, 0]
+    solved[31] = 0.0
 
 
 @kernel(

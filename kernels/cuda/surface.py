@@ -231,6 +231,30 @@ def resolve_triangles(keys: Any, vertices: Any, triangles: Any, owner: Any, weig
         place += cuda.gridsize(1)
 
 
+@maths
+def vertex_normal(vertices: Any, face: Any, n: Any, start: Any, others: Any) -> Any:
+    """Unit normal of a vertex from its own triangles; towards the camera where they have none."""
+    x, y, z = vertices[face, n, 0], vertices[face, n, 1], vertices[face, n, 2]
+    nx = ny = nz = ZERO
+    for entry in range(start[n], start[n + 1]):
+        j, k = others[entry, 0], others[entry, 1]
+        bx, by = vertices[face, j, 0] - x, vertices[face, j, 1] - y
+        cx, cy = vertices[face, k, 0] - x, vertices[face, k, 1] - y
+        bz, cz = vertices[face, j, 2] - z, vertices[face, k, 2] - z
+        mx = normal_x(bx, by, bz, cx, cy, cz)
+        my = normal_y(bx, by, bz, cx, cy, cz)
+        mz = normal_z(bx, by, bz, cx, cy, cz)
+        if usable(mx, my, mz, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO):
+            nx, ny, nz = nx + mx, ny + my, nz + mz
+    square = nx * nx + ny * ny + nz * nz
+    if square > ZERO and square < INFINITY:
+        inverse = ONE / math.sqrt(square)
+        nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
+    else:
+        nx, ny, nz = ZERO, ZERO, ONE
+    return nx, ny, nz
+
+
 @kernel(
     float32[:, :, ::1],
     int32[::1],
@@ -251,34 +275,35 @@ def vertex_normals(vertices: Any, start: Any, others: Any, normals: Any) -> None
     face = cuda.blockIdx.y
     n = cuda.grid(1)
     while n < start.shape[0] - 1:
-        x, y, z = vertices[face, n, 0], vertices[face, n, 1], vertices[face, n, 2]
-        nx = ny = nz = ZERO
-        for entry in range(start[n], start[n + 1]):
-            j, k = others[entry, 0], others[entry, 1]
-            bx, by = vertices[face, j, 0] - x, vertices[face, j, 1] - y
-            cx, cy = vertices[face, k, 0] - x, vertices[face, k, 1] - y
-            bz, cz = vertices[face, j, 2] - z, vertices[face, k, 2] - z
-            mx = normal_x(bx, by, bz, cx, cy, cz)
-            my = normal_y(bx, by, bz, cx, cy, cz)
-            mz = normal_z(bx, by, bz, cx, cy, cz)
-            if usable(mx, my, mz, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO):
-                nx, ny, nz = nx + mx, ny + my, nz + mz
-        square = nx * nx + ny * ny + nz * nz
-        if square > ZERO and square < INFINITY:
-            inverse = ONE / math.sqrt(square)
-            nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
-        else:
-            nx, ny, nz = ZERO, ZERO, ONE
+        nx, ny, nz = vertex_normal(vertices, face, n, start, others)
         normals[face, n, 0], normals[face, n, 1], normals[face, n, 2] = nx, ny, nz
         n += cuda.gridsize(1)
 
 
 @maths
 def depth_at(keys: Any, face: Any, r: Any, c: Any) -> Any:
-    """Depth of a pixel, infinity where there is no surface."""
+    """Depth of a pixel; minus infinity, before which everything is, where there is no surface."""
     key = keys[face, r, c]
     bits = np.int32(sortable_depth(np.int32(packed_depth(key))))
-    return INFINITY if key == EMPTY else bits_float(bits)
+    return -INFINITY if key == EMPTY else bits_float(bits)
+
+
+@maths
+def unhidden(vertices: Any, results: Any, keys: Any, face: Any, n: Any, facing: Any) -> Any:
+    """Whether a vertex with the normal's z `facing` faces the camera with nothing before it."""
+    scale = view_scale(results, face, True)
+    x = view(vertices[face, n, 0], view_low(results, face, True, 0), scale, True)
+    y = view(vertices[face, n, 1], view_low(results, face, True, 1), scale, True)
+    z = vertices[face, n, 2] * scale
+    last = np.float32(SIDE - 1)
+    seen = False
+    if facing > GRAZING and x >= ZERO and y >= ZERO and x < last and y < last:
+        c, r = np.int32(x), np.int32(y)
+        low = min(depth_at(keys, face, r, c), depth_at(keys, face, r, c + 1))
+        low = min(low, depth_at(keys, face, r + 1, c))
+        low = min(low, depth_at(keys, face, r + 1, c + 1))
+        seen = z + BIAS >= low and abs(z) < INFINITY
+    return seen
 
 
 @kernel(
@@ -301,23 +326,45 @@ def visible_vertices(vertices: Any, normals: Any, results: Any, keys: Any, visib
         visible: `(B, N)` uint8 to fill, 0 or 1, as `streamprn.kernels.visibility`.
     """
     face = cuda.blockIdx.y
-    scale = view_scale(results, face, True)
-    low_x, low_y = view_low(results, face, True, 0), view_low(results, face, True, 1)
     n = cuda.grid(1)
     while n < vertices.shape[1]:
-        x = view(vertices[face, n, 0], low_x, scale, True)
-        y = view(vertices[face, n, 1], low_y, scale, True)
-        z = vertices[face, n, 2] * scale
-        seen = False
-        last = np.float32(SIDE - 1)
-        if normals[face, n, 2] > GRAZING and x >= ZERO and y >= ZERO and x < last and y < last:
-            c, r = np.int32(x), np.int32(y)
-            low = min(depth_at(keys, face, r, c), depth_at(keys, face, r, c + 1))
-            low = min(low, depth_at(keys, face, r + 1, c))
-            low = min(low, depth_at(keys, face, r + 1, c + 1))
-            seen = z + BIAS >= low or low == INFINITY
+        seen = unhidden(vertices, results, keys, face, n, normals[face, n, 2])
         visible[face, n] = 1 if seen else 0
         n += cuda.gridsize(1)
+
+
+@kernel(
+    float32[:, :, ::1],
+    int32[::1],
+    int32[::1],
+    int32[:, ::1],
+    float64[:, ::1],
+    int64[:, :, ::1],
+    uint8[:, ::1],
+    threads=128,
+    grid="x: landmarks, y: faces",
+)
+def visible_landmarks(
+    vertices: Any, landmarks: Any, start: Any, others: Any, results: Any, keys: Any, visible: Any
+) -> None:
+    """`vertex_normals` and `visible_vertices` of the landmarks alone.
+
+    Args:
+        vertices: `(B, N, 3)` float32, frame pixels.
+        landmarks: `(L,)` int32 vertex indices.
+        start: `(N + 1,)` int32 of `adjacency`.
+        others: `(3 T, 2)` int32 of `adjacency`.
+        results: `(B, 32)` float64 of `finish_faces`.
+        keys: `(B, SIDE, SIDE)` int64, each face drawn with `boxed`.
+        visible: `(B, L)` uint8 to fill, 0 or 1.
+    """
+    face = cuda.blockIdx.y
+    index = cuda.grid(1)
+    while index < landmarks.shape[0]:
+        n = landmarks[index]
+        _, _, facing = vertex_normal(vertices, face, n, start, others)
+        visible[face, index] = 1 if unhidden(vertices, results, keys, face, n, facing) else 0
+        index += cuda.gridsize(1)
 
 
 @kernel(

@@ -79,7 +79,11 @@ def run(
             fps=fps,
             seconds=seconds,
             warmup_s=warmup_s,
-            settings={"engine.name": engine, "engine.backend": backend},
+            settings={
+                "engine.name": engine,
+                "engine.backend": backend,
+                "engine.device_times": True,
+            },
         )
         if kinds:
             plan = replace(plan, kinds=tuple(kinds))

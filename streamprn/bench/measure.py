@@ -39,6 +39,8 @@ STAGES = (
     "publish",
     "subscribe",
 )
+#: What a GPU says of its own stages stands under this and the stage's name.
+DEVICE = "device "
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 NS_PER_MS = 1e6
 MIB = 1 << 20
@@ -95,7 +97,8 @@ class Measurement:
         seconds: from the first to the last of them.
         dropped: frames replaced by newer ones, in the whole run.
         gaps: messages that the subscriber missed, in the whole run.
-        stages_ms: milliseconds of each stage, `(frames,)` each.
+        stages_ms: milliseconds of each stage, `(frames,)` each; where a GPU tells the time of its
+            own stages, also those, of the frames in which it had work: parts of `network`.
         latency_ms: from the moment a frame was due (paced) or read to its publication.
         received_ms: from the same moment to the subscriber's having the message.
         cpu_cores: processor time over time of the pipeline's process, in cores.
@@ -282,6 +285,11 @@ def _measurement(
         for name in STAGES
     }
     stages["subscribe"] = (arrivals[:, 2] - arrivals[:, 1]) / NS_PER_MS
+    stages |= {
+        name: np.array([row[3][name] for row in rows if name in row[3]], np.float64) / NS_PER_MS
+        for name in dict.fromkeys(name for row in rows for name in row[3])
+        if name.startswith(DEVICE)
+    }
     return Measurement(
         plan=plan,
         backend=summary.backend,

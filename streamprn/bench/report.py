@@ -37,7 +37,7 @@ def show(console: Console, one: Measurement) -> None:
     table.add_column("ms")
     for name in PERCENTILES:
         table.add_column(name, justify="right")
-    rows = {name: one.stages_ms[name] for name in STAGES}
+    rows = dict(one.stages_ms)
     since = "due" if plan.paced else "read"
     rows |= {f"{since} to published": one.latency_ms, f"{since} to received": one.received_ms}
     for name, values in rows.items():

@@ -59,6 +59,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--fast", action="store_true", help="read files as fast as possible, not at their own pace"
     )
     parser.add_argument(
+        "--hwaccel", choices=("cuda",), help="decode on the GPU (NVDEC), where that is possible"
+    )
+    parser.add_argument(
         "--max-frames", metavar="N", type=positive_int, help="end after N frames of all streams"
     )
     parser.add_argument("--record", metavar="DIR", help="write every result below this folder")
@@ -133,6 +136,7 @@ def _flags(args: argparse.Namespace, sources: int) -> dict[str, Any]:
     for index in range(sources):
         given[f"sources.{index}.loop"] = True if args.loop else None
         given[f"sources.{index}.realtime"] = False if args.fast else None
+        given[f"sources.{index}.hwaccel"] = args.hwaccel
     return {key: value for key, value in given.items() if value is not None}
 
 

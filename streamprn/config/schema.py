@@ -105,6 +105,12 @@ class SourceConfig(_Checked):
         30.0, "Pace of pictures and folders", unit="frames/s", minimum=0.01, maximum=1000
     )
     threads: int = setting(1, "Decoder threads", unit="threads", minimum=1, maximum=64)
+    hwaccel: Literal["cuda"] | None = setting(
+        None,
+        "Decode on the GPU and leave the frames there: cuda (NVDEC); null, and where that is not "
+        "possible, decodes on the CPU",
+        choices=("cuda",),
+    )
     options: Mapping[str, str] = setting({}, "Further FFmpeg options for opening, by name")
 
 
@@ -130,6 +136,10 @@ class EngineConfig(_Checked):
     threads: int = setting(1, "CPU threads of the network", unit="threads", minimum=1, maximum=256)
     max_batch: int = setting(
         8, "Most crops in one call of the network", unit="crops", minimum=1, maximum=64
+    )
+    device_times: bool = setting(
+        False,
+        "Let the GPU time its own stages, into each message's spans (TensorRT with PyCUDA)",
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
-from streamprn.errors import SourceError, SourceRefusedError
+from streamprn.errors import BackendError, SourceError, SourceRefusedError
 from streamprn.source.spec import SourceKind, SourceSpec
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_error", "open_video"]
 
+_log = logging.getLogger("streamprn.source")
 _MICROSECONDS = 1_000_000
 
 
@@ -32,10 +36,10 @@ def open_video(spec: SourceSpec, uri: str | None = None) -> tuple[InputContainer
         SourceRefusedError: the server refuses credentials or path.
         SourceError: anything else, with its cause.
     """
-    address, form, options = _target(spec, uri or spec.uri)
+    hwaccel = open_hwaccel(spec)
     began = time.monotonic()
     try:
-        container = av.open(address, format=form, options=options, timeout=_timeouts(spec))
+        container = _open(spec, uri or spec.uri, hwaccel)
     except (av.FFmpegError, OSError, ValueError) as error:
         # FFmpeg calls an interrupted connection "invalid data".
         late = spec.reconnects and time.monotonic() - began >= spec.open_timeout_s
@@ -46,6 +50,43 @@ def open_video(spec: SourceSpec, uri: str | None = None) -> tuple[InputContainer
     except BaseException:
         container.close()
         raise
+
+
+def _open(spec: SourceSpec, uri: str, hwaccel: HWAccel | None) -> InputContainer:
+    address, form, options = _target(spec, uri)
+    container: InputContainer = av.open(
+        address, format=form, options=options, timeout=_timeouts(spec), hwaccel=hwaccel
+    )
+    return container
+
+
+def open_hwaccel(spec: SourceSpec) -> HWAccel | None:
+    """What lets FFmpeg decode on the GPU, or None, with a line in the log, where nothing can."""
+    if spec.hwaccel is None:
+        return None
+    if problem := hwaccel_problem(spec.hwaccel):
+        _log.warning("source %s: decoding on the CPU: %s", spec.name, problem)
+        return None
+    return HWAccel(spec.hwaccel, is_hw_owned=True)
+
+
+@cache
+def hwaccel_problem(name: str) -> str:
+    """Why FFmpeg cannot decode with a device here, or an empty string.
+
+    FFmpeg opens the device while it opens a stream, and an error there looks like one of the
+    stream; so the device is opened once by itself.
+    """
+    from streamprn.engines.tensorrt import driver
+
+    try:
+        driver.device()
+        HWAccel(name, is_hw_owned=True).create(av.Codec("h264", "r"))
+    except BackendError as error:
+        return error.what
+    except (av.FFmpegError, OSError, NotImplementedError) as error:
+        return f"FFmpeg cannot use {name}: {getattr(error, 'strerror', None) or error}"
+    return ""
 
 
 def _target(spec: SourceSpec, uri: str) -> tuple[str, str | None, dict[str, str]]:
@@ -110,6 +151,8 @@ def _pick_stream(container: InputContainer, spec: SourceSpec, uri: str | None) -
     stream: VideoStream = best if best in streams else streams[0]
     if stream.codec_context is None:
         raise SourceError("FFmpeg has no decoder for its video", uri=shown)
+    if spec.hwaccel is not None and not stream.codec_context.is_hwaccel:
+        _log.info("source %s: its video is decoded on the CPU", spec.name)
     # Slice threads hold no frames back; frame threads hold one each.
     stream.codec_context.thread_type = "SLICE"
     stream.codec_context.thread_count = spec.threads

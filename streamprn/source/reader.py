@@ -389,7 +389,7 @@ class SourceReader:
             crop_xywh=spec.crop_xywh,
             orientation=orientation or self._orientations.of(frame),
         )
-        if image.width * image.height <= EAGER_RGB_PIXELS:
+        if image.device is None and image.width * image.height <= EAGER_RGB_PIXELS:
             _ = image.rgb
         decoded = time.monotonic_ns()
         wall = time.time_ns() - (decoded - captured_ns)

@@ -65,6 +65,7 @@ class SourceSpec:
         backoff_refused_s: seconds before trying wrong credentials or a wrong path again.
         image_fps: frames per second of images and folders, for their time stamps and pacing.
         threads: decoder threads.
+        hwaccel: "cuda" to decode with NVDEC and leave the frames in GPU memory; None for the CPU.
         options: further options for FFmpeg's demuxer, e.g. `{"video_size": "1280x720"}`.
     """
 
@@ -85,6 +86,7 @@ class SourceSpec:
     backoff_refused_s: float = 30.0
     image_fps: float = 30.0
     threads: int = 1
+    hwaccel: str | None = None
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +97,7 @@ class SourceSpec:
             )
         self._check_choice("rotate", self.rotate, (None, 0, 90, 180, 270))
         self._check_choice("rtsp_transport", self.rtsp_transport, ("tcp", "udp"))
+        self._check_choice("hwaccel", self.hwaccel, (None, "cuda"))
         self._check_number("max_fps", self.max_fps, 1e-3, 1000)
         self._check_number("image_fps", self.image_fps, 1e-3, 1000)
         self._check_number("stall_timeout_s", self.stall_timeout_s, 0.1, 3600)

@@ -197,7 +197,8 @@ def _frame_arrays(kind: Kind, result: FrameResult, mesh_format: MeshFormat) -> l
     if kind is Kind.FACE:
         return []
     if kind is Kind.MESH:
-        return [_vertices(face, mesh_format) for face in result.faces]
+        there = all(_has_mesh(face, mesh_format) for face in result.faces)
+        return [_vertices(face, mesh_format) for face in result.faces] if there else None
     if kind is Kind.TEXTURE:
         found = [(face.id, face.texture) for face in result.faces]
         arrays = [_array("texture", image, face=id_) for id_, image in found if image is not None]
@@ -211,10 +212,15 @@ def _frame_arrays(kind: Kind, result: FrameResult, mesh_format: MeshFormat) -> l
     raise ValueError(f"{kind} is not about a frame")
 
 
+def _has_mesh(face: FaceResult, mesh_format: MeshFormat) -> bool:
+    """False where the subscription came after the frame: its vertices stayed on the GPU."""
+    return bool(face.vertices.size) or (mesh_format == "int16" and face.levels is not None)
+
+
 def _vertices(face: FaceResult, mesh_format: MeshFormat) -> Named:
     if mesh_format == "float32":
         return _array("vertices", face.vertices, face=face.id)
-    quantised, scale, offset = quantise(face.vertices)
+    quantised, scale, offset = face.levels or quantise(face.vertices)
     header, array = _array("vertices", quantised, face=face.id)
     header.scale, header.offset = scale.tolist(), offset.tolist()
     return header, array

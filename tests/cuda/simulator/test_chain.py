@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from numba import cuda, typeof
 
 from streamprn.engines.bundle import Subdivision
 from streamprn.engines.decoders import SubdivisionDecoder
@@ -12,69 +11,13 @@ from streamprn.engines.topology import Topology
 from streamprn.errors import BackendError, EngineError
 from streamprn.kernels import pose, uv, warp
 from streamprn.kernels.pose import Reference
-from streamprn.records import FrameImage, Roi, YuvPlanes
+from streamprn.records import DevicePlanes, FrameImage, Roi, YuvPlanes
+from tests.cuda.simulator.device import SimulatedDevice
 from tests.reference.meshes import face_mesh
 
 SIZE = 11
 RULE = CropRule(size=SIZE, span=SIZE, box_scale=1.5)
 ROIS = (Roi(20.0, 17.0, 22.0, 0.2), Roi(12.0, 9.0, 18.0), Roi(30.0, 20.0, 26.0, -0.3))
-
-
-class SimulatedDevice:
-    """`chain.Device` in host memory; keeps an account of allocations and of the order of calls."""
-
-    title = "Numba's simulator"
-
-    def __init__(self):
-        self.allocations = 0
-        self.calls = []
-        self.recordings = 0
-
-    def stream(self):
-        return []
-
-    def zeros(self, shape, dtype):
-        self.allocations += 1
-        return cuda.to_device(np.zeros(shape, dtype))
-
-    def pinned(self, shape, dtype):
-        self.allocations += 1
-        return np.zeros(shape, dtype)
-
-    def upload(self, target, source, stream):
-        target._ary.reshape(-1)[: source.size] = source.reshape(-1)
-
-    def download(self, target, source, stream):
-        target.reshape(-1)[:] = source._ary.reshape(-1)[: target.size]
-
-    def launch(self, kernel, grid, stream, *arguments):
-        self.calls.append(kernel.name)
-        # What a GPU would compile for: it must be what the compile tests proved.
-        values = [getattr(value, "_ary", value) for value in arguments]
-        values = [np.int32(value) if type(value) is int else value for value in values]
-        assert tuple(typeof(value) for value in values) == tuple(kernel.signature.args)
-        kernel.launch(grid, 0, *arguments)
-
-    def replay(self, key, stream, work):
-        if key not in stream:
-            stream.append(key)
-            self.recordings += 1
-        work()
-
-    def forget(self, stream):
-        stream.clear()
-
-    def mark(self, stream):
-        return len(self.calls)
-
-    def elapsed_ms(self, first, last):
-        return float(last - first)
-
-    def synchronize(self, stream):
-        pass
-
-    def close(self):
-        pass
 
 
 class MapNetwork:
@@ -84,7 +27,6 @@ class MapNetwork:
         self.inputs = {"input": (-1, SIZE, SIZE, 3)}
         self.outputs = {"map": (-1, 256, 256, 3)}
         self._topology, self._canonical = topology, canonical
-        self.crops = None
 
     def infer(self, crops):
         maps = np.zeros((len(crops), 256 * 256, 3), np.float32)
@@ -95,8 +37,8 @@ class MapNetwork:
 
     def enqueue(self, arrays, batch, stream):
         crops = arrays["input"]._ary.reshape(-1, SIZE, SIZE, 3)[:batch]
-        self.crops = crops.copy()
-        arrays["map"]._ary[:batch] = self.infer(crops)
+        out = arrays["map"]._ary[:batch]
+        stream.put(lambda: np.copyto(out, self.infer(crops)))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +60,8 @@ def topology():
 @pytest.fixture
 def parts(topology):
     spec = ChainSpec("small", topology, RULE, subdivision=None, unit=2.0, max_batch=3)
-    device, network = SimulatedDevice(), MapNetwork(topology, topology.canonical)
+    device = SimulatedDevice(lazy=True)
+    network = MapNetwork(topology, topology.canonical)
     return DeviceChain(device, spec, lambda: network), device, network
 
 
@@ -137,6 +80,15 @@ def video(seed, size=(34, 42)):
         )
     )
     return FrameImage(w, h, lambda: pytest.fail("the chain must not convert video"), planes)
+
+
+def on_device(image, origin=(0, 0), size_wh=None):
+    """The same video as NV12 in (here: host) memory that is read through DLPack alone."""
+    planes = image.planes
+    chroma = np.ascontiguousarray(np.stack([planes.u, planes.v], axis=2))
+    width, height = size_wh or (image.width, image.height)
+    planes = DevicePlanes(planes.y, chroma, origin)
+    return FrameImage(width, height, lambda: pytest.fail("no download"), device=planes)
 
 
 def expected(topology, network, image, roi):
@@ -164,7 +116,7 @@ def test_a_batch_over_frames_of_different_kinds_is_what_the_cpu_finds(parts, top
     found = chain.process(frames, views)
     for (index, roi), face in zip(views, found, strict=True):
         vertices, box, head = expected(topology, network, frames[index], roi)
-        np.testing.assert_allclose(face.vertices, vertices, atol=2e-4)
+        np.testing.assert_allclose(face.restore(RULE.frame_from_crop(roi))[0], vertices, atol=2e-4)
         np.testing.assert_allclose(face.box_xyxy, box, atol=2e-4)
         np.testing.assert_allclose(face.landmarks, vertices[topology.landmarks], atol=2e-4)
         np.testing.assert_allclose(face.pose.rotation, head.rotation, atol=1e-4)
@@ -172,41 +124,46 @@ def test_a_batch_over_frames_of_different_kinds_is_what_the_cpu_finds(parts, top
         assert face.roi == roi
         assert np.isnan(face.score)
         in_crop = crop_places(vertices, roi)
-        box_crop, landmarks_crop = face.in_crop(RULE)
+        box_crop, landmarks_crop = face.outline()
         expected_box = [*in_crop.min(axis=0), *in_crop.max(axis=0)]
         np.testing.assert_allclose(box_crop, expected_box, atol=1e-3)
         np.testing.assert_allclose(landmarks_crop[:, :2], in_crop[topology.landmarks], atol=1e-3)
+        position_map = face.position_map().reshape(-1, 3)
+        np.testing.assert_allclose(position_map[topology.texel][:, :2], in_crop, atol=1e-3)
 
 
 def test_two_batches_are_in_flight_and_a_third_is_refused(parts):
     chain, _, _ = parts
-    first = chain.submit([picture(1)], [(0, ROIS[0])], with_vertices=False)
-    second = chain.submit([picture(3)], [(0, ROIS[1])], with_vertices=False)
+    first = chain.submit([picture(1)], [(0, ROIS[0])])
+    second = chain.submit([picture(3)], [(0, ROIS[1])])
     with pytest.raises(BackendError, match="slot"):
         chain.submit([picture(4)], [(0, ROIS[0])])
     one, two = chain.collect(first)[0], chain.collect(second)[0]
     assert one.roi == ROIS[0]
     assert two.roi == ROIS[1]
-    assert one.vertices is None
     assert not np.array_equal(one.landmarks, two.landmarks)
 
 
-def test_the_steady_state_allocates_nothing_and_replays_one_recording_per_slot(parts):
-    chain, device, _ = parts
+def test_the_steady_state_allocates_nothing_and_replays_one_recording_per_slot(parts, topology):
+    chain, device, network = parts
     for _ in range(2):
-        chain.process([picture(1)], [(0, ROIS[0])], with_vertices=False)
+        chain.process([picture(1)], [(0, ROIS[0])])
     before = device.allocations
-    chain.process([picture(3)], [(0, ROIS[1])], with_vertices=False)
+    for seed in range(4, 8):
+        (face,) = chain.process([picture(seed)], [(0, ROIS[seed % 3])])
     assert device.allocations == before
-    assert device.recordings == 2
-    chain.process([picture(1)], [(0, ROIS[0]), (0, ROIS[1])], with_vertices=False)
+    assert (device.recordings, device.replays) == (2, 4)
+    vertices, _, _ = expected(topology, network, picture(7), ROIS[1])
+    np.testing.assert_allclose(face.vertices(), vertices, atol=2e-4)
+    chain.process([picture(1)], [(0, ROIS[0]), (0, ROIS[1])])
     assert device.recordings == 3
 
 
 def test_kernels_follow_the_way_of_the_data_and_a_timed_chain_tells_its_stages(parts, topology):
     _, device, network = parts
     chain = DeviceChain(device, parts[0].spec, lambda: network, slots=1, timed=True)
-    chain.process([picture(1)], [(0, ROIS[0])], with_vertices=False)
+    device.calls = []
+    chain.process([picture(1)], [(0, ROIS[0])])
     geometry = ["restore_map", "finish_faces", "settle_vertices"]
     assert device.calls == ["warp_yuv", "warp_rgb", *geometry]
     assert chain.times_ms == {
@@ -225,14 +182,107 @@ def test_too_many_faces_are_one_clear_error_and_leave_the_slots_free(parts):
             chain.submit([picture(1)], [(0, ROIS[0])] * 4)
         with pytest.raises(EngineError, match="1 to 3 faces, not 0"):
             chain.submit([picture(1)], [])
-    chain.submit([picture(1)], [(0, ROIS[0])], with_vertices=False)
+    chain.submit([picture(1)], [(0, ROIS[0])])
+
+
+def test_a_failure_half_way_leaves_nothing_in_flight_and_the_slot_usable(parts, topology):
+    chain, device, network = parts
+    device.fail_on = "restore_map"
+    for seed in range(3):
+        with pytest.raises(BackendError, match="out of memory"):
+            chain.submit([picture(seed)], [(0, ROIS[0])])
+    assert all(slot.stream.waiting == [] for slot in chain._slots)
+    device.fail_on = None
+    (face,) = chain.process([picture(5)], [(0, ROIS[1])])
+    vertices, _, _ = expected(topology, network, picture(5), ROIS[1])
+    np.testing.assert_allclose(face.vertices(), vertices, atol=2e-4)
+
+
+def test_a_batch_is_collected_once(parts):
+    chain, _, _ = parts
+    ticket = chain.submit([picture(1)], [(0, ROIS[0])])
+    chain.collect(ticket)
+    with pytest.raises(BackendError, match="twice"):
+        chain.collect(ticket)
+
+
+def test_vertices_stay_their_face_s_while_later_batches_run(parts, topology):
+    chain, _, network = parts
+    kept = [chain.process([picture(seed)], [(0, ROIS[0])])[0] for seed in range(4)]
+    chain.process([picture(20)], [(0, ROIS[1])] * 2)
+    for seed, face in enumerate(kept):
+        vertices, box, _ = expected(topology, network, picture(seed), ROIS[0])
+        np.testing.assert_allclose(face.vertices(), vertices, atol=2e-4)
+        np.testing.assert_allclose(face.box_xyxy, box, atol=2e-4)
+
+
+def test_what_faces_held_is_used_again(parts):
+    chain, device, _ = parts
+    for _ in range(2):
+        chain.process([picture(1)], [(0, ROIS[0])])
+    before = device.allocations
+    for seed in range(14):
+        chain.process([picture(seed)], [(0, ROIS[0])])
+    assert device.allocations == before
+
+
+def test_a_closed_chain_says_so_and_closes_again_without_harm(parts):
+    chain, device, _ = parts
+    (face,) = chain.process([picture(1)], [(0, ROIS[0])])
+    chain.close()
+    chain.close()
+    assert device.closed
+    with pytest.raises(BackendError):
+        face.vertices()
+    with pytest.raises(BackendError):
+        chain.submit([picture(1)], [(0, ROIS[0])])
+
+
+def test_a_chain_that_cannot_be_made_gives_its_device_back(parts, topology):
+    spec, device = parts[0].spec, SimulatedDevice()
+
+    def no_network():
+        raise BackendError("the plan was built for another GPU")
+
+    with pytest.raises(BackendError, match="another GPU"):
+        DeviceChain(device, spec, no_network)
+    assert device.closed
+
+
+def test_a_frame_in_gpu_memory_is_cropped_like_the_same_frame_on_the_host(parts):
+    chain, device, _ = parts
+    (there,) = chain.process([video(2)], [(0, ROIS[0])])
+    (here,) = chain.process([on_device(video(2))], [(0, ROIS[0])])
+    np.testing.assert_array_equal(here.landmarks, there.landmarks)
+    assert device.awaited == 1
+
+
+def test_a_batch_mixes_frames_of_the_host_and_of_gpu_memory(parts):
+    chain, _, _ = parts
+    frames = [on_device(video(2)), picture(1), on_device(video(3))]
+    views = [(0, ROIS[0]), (1, ROIS[1]), (2, ROIS[2])]
+    mixed = chain.process(frames, views)
+    plain = chain.process([video(2), picture(1), video(3)], views)
+    for one, other in zip(mixed, plain, strict=True):
+        np.testing.assert_array_equal(one.landmarks, other.landmarks)
+
+
+def test_a_cut_out_of_a_frame_in_gpu_memory_starts_at_its_origin(parts):
+    chain, _, _ = parts
+    whole = video(4, (54, 62))
+    part = YuvPlanes(
+        whole.planes.y[10:44, 8:50], whole.planes.u[5:22, 4:25], whole.planes.v[5:22, 4:25]
+    )
+    (there,) = chain.process([FrameImage(42, 34, whole._to_rgb, part)], [(0, ROIS[0])])
+    (here,) = chain.process([on_device(whole, (8, 10), (42, 34))], [(0, ROIS[0])])
+    np.testing.assert_array_equal(here.landmarks, there.landmarks)
 
 
 def test_a_region_that_is_not_finite_gives_finite_results(parts):
     chain, _, _ = parts
     (face,) = chain.process([picture(1)], [(0, Roi(np.nan, 5.0, 10.0))])
     assert np.isfinite(face.pose.rotation).all()
-    assert np.isfinite(face.vertices).all()
+    assert np.isfinite(face.vertices()).all()
 
 
 class PointNetwork:
@@ -248,9 +298,13 @@ class PointNetwork:
         return {"points": points, "logit": np.array([2.0, -1.0], np.float32)[: len(crops)]}
 
     def enqueue(self, arrays, batch, stream):
-        outputs = self.infer(arrays["input"]._ary.reshape(-1, SIZE, SIZE, 3)[:batch])
-        for name, value in outputs.items():
-            arrays[name]._ary[:batch] = value
+        crops = arrays["input"]._ary.reshape(-1, SIZE, SIZE, 3)[:batch]
+
+        def work():
+            for name, value in self.infer(crops).items():
+                arrays[name]._ary[:batch] = value
+
+        stream.put(work)
 
 
 def small_subdivision(topology, points=7, control=10):
@@ -286,5 +340,5 @@ def test_a_network_of_points_goes_through_the_subdivision_as_on_the_cpu(topology
         outputs = network.infer(warp.warp_rgb(image.rgb, matrix, SIZE))
         (surface,), _ = SubdivisionDecoder(subdivision, topology).decode(outputs, 1)
         expected_vertices = uv.restore(surface.position_map(), topology.texel, matrix)
-        np.testing.assert_allclose(face.vertices, expected_vertices, atol=2e-4)
+        np.testing.assert_allclose(face.vertices(), expected_vertices, atol=2e-4)
         assert face.score == pytest.approx(1 / (1 + np.exp(-logit)))
