@@ -6,63 +6,24 @@ import pytest
 from streamprn.engines.bundle import Subdivision
 from streamprn.engines.decoders import SubdivisionDecoder
 from streamprn.engines.device.chain import ChainSpec, DeviceChain
-from streamprn.engines.protocol import CropRule
-from streamprn.engines.topology import Topology
 from streamprn.errors import BackendError, EngineError
 from streamprn.kernels import pose, uv, warp
 from streamprn.kernels.pose import Reference
 from streamprn.records import DevicePlanes, FrameImage, Roi, YuvPlanes
 from tests.cuda.simulator.device import SimulatedDevice
-from tests.reference.meshes import face_mesh
+from tests.cuda.simulator.stand_in import RULE, SIZE, MapNetwork, make_chain, small_topology
 
-SIZE = 11
-RULE = CropRule(size=SIZE, span=SIZE, box_scale=1.5)
 ROIS = (Roi(20.0, 17.0, 22.0, 0.2), Roi(12.0, 9.0, 18.0), Roi(30.0, 20.0, 26.0, -0.3))
-
-
-class MapNetwork:
-    """Position maps whose content depends on the crop: a face mesh moved by its mean colours."""
-
-    def __init__(self, topology, canonical):
-        self.inputs = {"input": (-1, SIZE, SIZE, 3)}
-        self.outputs = {"map": (-1, 256, 256, 3)}
-        self._topology, self._canonical = topology, canonical
-
-    def infer(self, crops):
-        maps = np.zeros((len(crops), 256 * 256, 3), np.float32)
-        for out, crop in zip(maps, crops, strict=True):
-            place = self._canonical * np.float32(5) * [1, -1, 1] + SIZE / 2 + crop.mean((0, 1))
-            out[self._topology.texel] = place / 2
-        return maps.reshape(-1, 256, 256, 3)
-
-    def enqueue(self, arrays, batch, stream):
-        crops = arrays["input"]._ary.reshape(-1, SIZE, SIZE, 3)[:batch]
-        out = arrays["map"]._ary[:batch]
-        stream.put(lambda: np.copyto(out, self.infer(crops)))
 
 
 @pytest.fixture(scope="module")
 def topology():
-    mesh = face_mesh(9)
-    count = len(mesh.texel)
-    rng = np.random.default_rng(0)
-    return Topology(
-        name="small",
-        texel=mesh.texel,
-        triangles=mesh.triangles,
-        canonical=mesh.canonical,
-        landmarks=rng.integers(0, count, 68).astype(np.int32),
-        pose_weights=np.ones(count, np.float32),
-        mirror=np.arange(count, dtype=np.int32),
-    )
+    return small_topology()
 
 
 @pytest.fixture
 def parts(topology):
-    spec = ChainSpec("small", topology, RULE, subdivision=None, unit=2.0, max_batch=3)
-    device = SimulatedDevice(lazy=True)
-    network = MapNetwork(topology, topology.canonical)
-    return DeviceChain(device, spec, lambda: network), device, network
+    return *make_chain(topology), MapNetwork(topology)
 
 
 def picture(seed, size=(33, 41)):
