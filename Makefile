@@ -68,7 +68,7 @@ test-gpu: $(VENV)/.test
 # Compiles PyCUDA (minutes) and checks the device's calls against it; needs no GPU.
 test-pycuda: $(VENV)/.test
 	tests/cuda/build_pycuda.sh $(BIN)/python
-	$(BIN)/python -m pytest tests/cuda/test_pycuda.py -v
+	$(BIN)/python -m pytest tests/cuda/test_pycuda.py tests/cuda/test_host_driver.py -v
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache out

@@ -568,4 +568,5 @@ class DeviceChain:
         with contextlib.suppress(BackendError), self._device.current():
             self._slots.clear()
             self._free.clear()
+            self.renderer.release()
         self._device.close()

@@ -9,6 +9,8 @@ call by call.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib.util
 import logging
 from contextlib import contextmanager
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("streamprn.engines.device")
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+#: The smallest allocation; see `Gpu._prepare`.
+LEAST_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +94,31 @@ class Gpu:
             self._driver = _import_pycuda()
             self._driver.init()
             device = self._driver.Device(0)
-            self._context = device.retain_primary_context()
             major, minor = device.compute_capability()
             self._title = f"{device.name()} sm{major}{minor}"
-        with self.current(), explained():
-            from numba import config, cuda
-            from pycuda.tools import DeviceMemoryPool, PageLockedMemoryPool
+            self._context = device.retain_primary_context()
+        # PyCUDA complains, at the process's end, of a context that was not given back.
+        atexit.register(self.close)
+        try:
+            with self.current(), explained():
+                self._prepare()
+        except BackendError:
+            self.close()
+            raise
 
-            # One face fills no GPU, and should not be told so with every batch size.
-            config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-            self._cuda = cuda
-            self._device_pool, self._host_pool = DeviceMemoryPool(), PageLockedMemoryPool()
-            self._decoded = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
+    def _prepare(self) -> None:
+        from numba import config, cuda
+        from pycuda.tools import DeviceMemoryPool, PageLockedMemoryPool
+
+        # One face fills no GPU, and should not be told so with every batch size.
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        self._cuda = cuda
+        self._device_pool, self._host_pool = DeviceMemoryPool(), PageLockedMemoryPool()
+        # PyCUDA's pool asks for a context when it gets back a block and holds no other, and ends
+        # the process where there is none: as when Python drops an array in some other thread. So
+        # it always holds one, of a size that nobody asks for.
+        self._device_pool.allocate(1).free()
+        self._decoded = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
 
     @property
     def title(self) -> str:
@@ -142,7 +159,7 @@ class Gpu:
         """A new device array of zeros, from the pool."""
         kind = np.dtype(dtype)
         with explained():
-            nbytes = max(1, int(np.prod(shape))) * kind.itemsize
+            nbytes = max(LEAST_BYTES, int(np.prod(shape)) * kind.itemsize)
             allocation = self._device_pool.allocate(nbytes)
             self._driver.memset_d8(int(allocation), 0, nbytes)
             # The default stream does it, for which ours do not wait.
@@ -279,25 +296,33 @@ class Gpu:
             return int(self._driver.mem_get_info()[0])
 
     def close(self) -> None:
-        """Give the graphs, the events and the pools' memory back."""
+        """Give the graphs, the events, the pools' memory and the context back."""
         if self._closed:
             return
         try:
             with self.current(), explained():
-                self._context.synchronize()
-                for stream in self._streams:
-                    self.forget(stream)
-                for event in self._events:
-                    _checked(_bindings().cuEventDestroy(event))
-                self._streams, self._events = [], []
-                del self._decoded
-                self._device_pool.stop_holding()
-                self._host_pool.stop_holding()
+                self._free()
         except BackendError as error:
             # A lost device cannot be tidied up; the process's end does it.
             log.warning("the GPU could not be given back in order: %s", error)
-        finally:
-            self._closed = True
+        self._closed = True
+        atexit.unregister(self.close)
+        with contextlib.suppress(Exception):
+            self._context.push()
+            # PyCUDA takes it off its own stack with this, but not off the driver's.
+            self._context.detach()
+            _bindings().cuCtxPopCurrent()
+
+    def _free(self) -> None:
+        self._context.synchronize()
+        for stream in self._streams:
+            self.forget(stream)
+        for event in self._events:
+            _checked(_bindings().cuEventDestroy(event))
+        self._streams, self._events = [], []
+        self._decoded = None
+        self._device_pool.stop_holding()
+        self._host_pool.stop_holding()
 
 
 class TensorRtChainNetwork:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 
+#: What a renderer keeps after `release`: enough to say that its device was closed.
+KEPT = ("_device", "topology", "_texture_size")
+
+
 class HeldVertices:
     """The vertices of one face on the device, kept as long as somebody refers to them.
 
@@ -178,6 +182,11 @@ class SurfaceRenderer:
             self._device.download(host[:pixels], depth, self._stream)
             self._device.synchronize(self._stream)
             return host[:pixels].reshape(height, width).copy()
+
+    def release(self) -> None:
+        """Let go of all buffers, inside `Device.current`; faces may outlive the chain."""
+        for name in [name for name in self.__dict__ if name not in KEPT]:
+            del self.__dict__[name]
 
     def _draw(self, faces: Sequence[HeldVertices], size_wh: tuple[int, int], *, boxed: bool) -> Any:
         """Keys `(1, H, W)` of faces drawn into one image."""

@@ -27,10 +27,35 @@ def names(include):
     return sorted(plain | macros | {f"{name}_v2" for name in plain})
 
 
+#: Text for every code: PyCUDA prints it.
+ERROR_TEXT = """
+int cuGetErrorName(int code, const char **text) { *text = "CUDA_ERROR_NO_DEVICE"; return 0; }
+int cuGetErrorString(int code, const char **text) {
+    *text = "no CUDA-capable device is detected";
+    return 0;
+}
+"""
+HOST_DRIVER = Path(__file__).with_name("host_driver.c")
+
+
 def build(folder, include):
     """Compile `libcuda.so.1`, and `libcuda.so` beside it to link against."""
-    source = "".join(f"int {name}(void) {{ return {NO_DEVICE}; }}\n" for name in names(include))
-    (folder / "stub.c").write_text(source)
+    return _compile(folder, include, ERROR_TEXT)
+
+
+def build_host(folder, include):
+    """The same with the host as its device: see `host_driver.c`."""
+    return _compile(folder, include, HOST_DRIVER.read_text())
+
+
+def _compile(folder, include, own):
+    """What `own` defines, and a function that finds no device for every other name."""
+    there = set(re.findall(r"^int (cu\w+)\(", own, re.MULTILINE))
+    others = [name for name in names(include) if name not in there]
+    stubs = "".join(f"int {name}(void) {{ return {NO_DEVICE}; }}\n" for name in others)
+    listed = "".join(f'"{name}", ' for name in sorted(there))
+    table = f"const char *const host_names[] = {{{listed}0}};\n"
+    (folder / "stub.c").write_text(own + stubs + table)
     library = folder / "libcuda.so.1"
     flags = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
     subprocess.run(["gcc", *flags, "-o", library, folder / "stub.c"], check=True, timeout=60)

@@ -9,6 +9,8 @@ from numba import cuda, typeof
 
 from streamprn.errors import BackendError
 
+ONE_KERNEL = threading.Lock()
+
 
 class Stream:
     """Work in order: done at once, or as late as a GPU may, when somebody waits for it."""
@@ -121,7 +123,9 @@ class SimulatedDevice:
 
         def work():
             self.clock += 1
-            kernel.launch(grid, 0, *arguments)
+            # The simulator itself runs one kernel at a time.
+            with ONE_KERNEL:
+                kernel.launch(grid, 0, *arguments)
 
         stream.put(work)
 

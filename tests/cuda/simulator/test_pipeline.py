@@ -1,0 +1,104 @@
+"""The pipeline itself on the device chain, from a video source to results."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from streamprn.config import Config
+from streamprn.engines.device.resident import ResidentEngine
+from streamprn.kernels import visibility
+from streamprn.kernels.cuda import surface
+from streamprn.pipeline import Pipeline
+from streamprn.records import Kind
+from tests.cuda.simulator.stand_in import make_chain, small_topology
+
+
+class Collector:
+    def __init__(self, wanted):
+        self.wanted, self.results = frozenset(wanted), []
+
+    def take(self, result, published_ns):
+        self.results.append(result)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def small_side(monkeypatch):
+    monkeypatch.setattr(surface, "SIDE", 24)
+    monkeypatch.setattr(visibility, "SIDE", 24)
+
+
+def config(**changes):
+    source = {
+        "uri": "lavfi:testsrc=size=64x48:rate=10:duration=0.2",
+        "realtime": False,
+        "boxes": [[20, 10, 44, 34]],
+    }
+    mapping = {
+        "sources": [source],
+        "publish": {"bind": "tcp://127.0.0.1:*"},
+        "geometry": {"texture_size": 32},
+    }
+    return Config.from_mapping(mapping).with_overrides(changes)
+
+
+def run(wanted, **changes):
+    topology = small_topology()
+    chain, device = make_chain(topology, timed=True, texture_size=32)
+    sink = Collector(wanted)
+    pipeline = Pipeline(config(**changes), engine=ResidentEngine(chain), sinks=[sink])
+    downloads = device.download
+    noted = []
+    warm_up = pipeline._warm_up
+
+    def noting(target, source, stream):
+        noted.append((threading.current_thread().name, target.shape))
+        downloads(target, source, stream)
+
+    def warm_up_then_note():
+        warm_up()
+        device.download = noting
+
+    pipeline._warm_up = warm_up_then_note
+    summary = pipeline.run()
+    return sink.results, summary, device, noted
+
+
+def test_every_kind_comes_out_of_the_device():
+    results, summary, device, noted = run({Kind.FACE, Kind.MESH, Kind.DEPTH, Kind.TEXTURE})
+    assert summary.frames == 2
+    assert summary.backend == "Numba's simulator, device chain"
+    assert device.closed
+    assert {"geometry", threading.current_thread().name} == {thread for thread, _ in noted}
+    for result in results:
+        assert result.faces
+        assert result.depth.shape == (48, 64)
+        assert np.isfinite(result.depth).any()
+        assert {"device crop", "device network"} <= set(result.spans_ns)
+        for face in result.faces:
+            count = face.vertices.shape[0]
+            assert count == small_topology().vertex_count
+            low, high = face.vertices[:, :2].min(axis=0), face.vertices[:, :2].max(axis=0)
+            np.testing.assert_allclose(face.box_xyxy, [*low, *high], atol=1e-3)
+            assert face.visible.shape == (68,)
+            assert face.texture.shape == (32, 32, 3)
+            assert np.isfinite([face.pose.yaw, face.pose.pitch, face.pose.roll]).all()
+
+
+def test_faces_alone_bring_no_vertices_to_the_host():
+    results, _, _, noted = run({Kind.FACE})
+    assert all(result.faces for result in results)
+    assert all(face.vertices.shape == (0, 3) for result in results for face in result.faces)
+    count = small_topology().vertex_count
+    assert noted
+    assert all(count not in shape for _, shape in noted)
+
+
+def test_smoothing_works_on_downloaded_vertices():
+    changes = {"track.smoothing.enabled": True}
+    results, _, _, _ = run({Kind.FACE, Kind.MESH}, **changes)
+    assert all(result.faces for result in results)
+    assert all(face.vertices.size for result in results for face in result.faces)
