@@ -63,6 +63,7 @@ test-gpu: $(VENV)/.test
 	@if command -v compute-sanitizer >/dev/null; then \
 	  compute-sanitizer --error-exitcode 1 $(BIN)/python -m pytest tests/gpu/test_kernels.py -m gpu -q; \
 	else echo "compute-sanitizer is not installed: memory checks skipped"; fi
+	$(BIN)/streamprn bench --backend tensorrt
 	$(BIN)/streamprn doctor
 
 # Compiles PyCUDA (minutes) and checks the device's calls against it; needs no GPU.

@@ -80,16 +80,85 @@ def test_the_chain_finds_the_face_that_the_cpu_finds(chain, bundle, picture, roi
     faces = chain.process([picture], [(0, roi)] * 3)
     for face in faces:
         # Half precision in the network: a tenth of a pixel, not of a percent.
-        assert np.abs(face.vertices - vertices).mean() < 0.3
+        assert np.abs(face.vertices() - vertices).mean() < 0.3
+        assert np.abs(face.landmarks - face.vertices()[bundle.topology().landmarks]).max() < 1e-3
         assert abs(face.pose.yaw - head.yaw) < 0.5
         assert abs(face.pose.pitch - head.pitch) < 0.5
         assert abs(face.pose.roll - head.roll) < 0.5
 
 
 def test_recorded_and_unrecorded_batches_agree(chain, picture, roi):
-    runs = [chain.process([picture], [(0, roi)])[0].vertices for _ in range(6)]
+    runs = [chain.process([picture], [(0, roi)])[0].vertices() for _ in range(6)]
     for other in runs[1:]:
         np.testing.assert_allclose(other, runs[0], atol=1e-4)
+
+
+def test_a_graph_is_recorded_with_the_network_inside(chain, picture, roi, caplog):
+    with caplog.at_level("WARNING"):
+        for _ in range(8):
+            chain.process([picture], [(0, roi)])
+    assert [record.getMessage() for record in caplog.records] == []
+    assert all(slot.stream.graphs.get((1,)) not in (None, "settled") for slot in chain._slots)
+
+
+def test_what_is_computed_on_the_device_is_what_the_cpu_makes_of_its_vertices(
+    chain, bundle, picture, roi
+):
+    from streamprn.kernels import raster, sampling, uv, visibility
+
+    topology = bundle.topology()
+    (face,) = chain.process([picture], [(0, roi)])
+    vertices = face.vertices()
+    seen = visibility.visible_landmarks(vertices, topology.triangles, topology.landmarks)
+    assert (face.visible_landmarks() != seen).sum() <= 1
+    chart = sampling.Chart.draw(topology.triangles, topology.uv, 256)
+    texture = sampling.texture(picture.rgb, vertices, chart)
+    assert np.abs(face.texture(picture).astype(int) - texture).max() <= 1
+    levels, scale, offset = face.levels()
+    levels_there, scale_there, offset_there = uv.quantise(vertices)
+    assert np.abs(levels.astype(int) - levels_there).max() <= 1
+    np.testing.assert_allclose([scale, offset], [scale_there, offset_there], rtol=1e-6)
+    found = face.depth([], (picture.width, picture.height))
+    expected = raster.depth(vertices, topology.triangles, picture.height, picture.width)
+    assert (np.isnan(found) != np.isnan(expected)).mean() < 1e-5
+    both = np.isfinite(found) & np.isfinite(expected)
+    np.testing.assert_allclose(found[both], expected[both], atol=1e-2)
+
+
+def test_another_thread_computes_from_the_vertices_while_batches_go_on(chain, picture, roi):
+    from concurrent.futures import ThreadPoolExecutor
+
+    (kept,) = chain.process([picture], [(0, roi)])
+    vertices = kept.vertices()
+    with ThreadPoolExecutor(1) as geometry:
+        work = [geometry.submit(kept.vertices) for _ in range(50)]
+        work += [geometry.submit(kept.visible_landmarks) for _ in range(50)]
+        for _ in range(200):
+            chain.process([picture], [(0, roi)])
+        for one in work[:50]:
+            np.testing.assert_array_equal(one.result(), vertices)
+        assert len({one.result().tobytes() for one in work[50:]}) == 1
+
+
+def test_frames_of_nvdec_stay_on_the_gpu_and_give_the_same_faces(chain, tmp_path, roi):
+    from streamprn.clip import make_clip
+    from streamprn.source import parse_source
+    from streamprn.source.opening import hwaccel_problem
+    from tests.source.conftest import Player
+
+    if problem := hwaccel_problem("cuda"):
+        pytest.skip(problem)
+    clip = make_clip(tmp_path / "face.mp4")
+    players = [Player(parse_source(clip.uri, hwaccel=way), 20) for way in ("cuda", None)]
+    here, there = (player.take(5) for player in players)
+    for player in players:
+        player.reader.stop()
+    for decoded, software in zip(here, there, strict=True):
+        assert decoded.image.device is not None
+        (face,) = chain.process([decoded.image], [(0, roi)])
+        (other,) = chain.process([software.image], [(0, roi)])
+        np.testing.assert_allclose(face.landmarks, other.landmarks, atol=0.5)
+        assert np.abs(decoded.image.rgb.astype(int) - software.image.rgb).mean() < 2
 
 
 @pytest.mark.timeout(600)
@@ -98,18 +167,61 @@ def test_ten_thousand_frames_take_no_memory(chain, picture, roi, capsys):
 
     device = chain._device
     for _ in range(100):
-        chain.process([picture], [(0, roi)])
+        everything(chain, picture, roi)
     free, resident = device.free_bytes(), psutil.Process().memory_info().rss
     took = []
     for _ in range(FRAMES):
         began = time.perf_counter()
         chain.process([picture], [(0, roi)])
         took.append(1e3 * (time.perf_counter() - began))
+    for _ in range(FRAMES // 100):
+        everything(chain, picture, roi)
     cuts = statistics.quantiles(took, n=100)
     with capsys.disabled():
         print(f"\n{chain.backend}: p50 {cuts[49]:.3f} ms, p99 {cuts[98]:.3f} ms a frame")
     assert free - device.free_bytes() < SLACK
     assert psutil.Process().memory_info().rss - resident < SLACK
+
+
+def everything(chain, picture, roi):
+    (face,) = chain.process([picture], [(0, roi)])
+    face.vertices(), face.visible_landmarks(), face.texture(picture), face.levels()
+    face.depth([], (picture.width, picture.height))
+
+
+def test_the_pipeline_runs_the_chain_and_finds_the_faces_of_the_cpu(tmp_path):
+    from streamprn.clip import make_clip
+    from streamprn.config import Config
+    from streamprn.pipeline import Pipeline
+    from streamprn.records import Kind
+
+    class Sink:
+        wanted = frozenset(Kind)
+
+        def __init__(self):
+            self.results = []
+
+        def take(self, result, published_ns):
+            self.results.append(result)
+
+        def close(self):
+            pass
+
+    clip, sinks = make_clip(tmp_path / "face.mp4"), {}
+    for backend in ("tensorrt", "openvino"):
+        mapping = {
+            "sources": [{"uri": clip.uri, "realtime": False}],
+            "engine": {"backend": backend, "max_batch": 2},
+            "publish": {"bind": "tcp://127.0.0.1:*"},
+        }
+        sinks[backend] = Sink()
+        pipeline = Pipeline(Config.from_mapping(mapping), sinks=[sinks[backend]])
+        assert ("device chain" in pipeline.backend) == (backend == "tensorrt")
+        pipeline.run(max_frames=30)
+    for ours, theirs in zip(*(sink.results for sink in sinks.values()), strict=True):
+        assert len(ours.faces) == len(theirs.faces)
+        for face, other in zip(ours.faces, theirs.faces, strict=True):
+            assert np.abs(face.landmarks - other.landmarks).mean() < 1.0
 
 
 def test_the_stages_are_timed_by_the_device(bundle, picture, roi, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from streamprn import bench, demo
+from streamprn.bench import measure, report
 from streamprn.bench.measure import STAGES
 from streamprn.errors import InputError, StreamPRNError
+from streamprn.pipeline import Summary
 
 
 @pytest.fixture
@@ -34,17 +37,17 @@ def test_the_demo_finds_the_face_receives_it_and_draws_it(tmp_path, console):
 
 
 def test_bench_measures_every_stage_and_writes_json_and_a_plot(tmp_path, console):
-    report, picture = tmp_path / "bench.json", tmp_path / "bench.png"
+    figures, picture = tmp_path / "bench.json", tmp_path / "bench.png"
     code = bench.run(
         streams=2,
         seconds=1.0,
         warmup_s=0.3,
-        json_path=report,
+        json_path=figures,
         plot_path=picture,
         console=console,
     )
     assert code in (0, 1)  # whether the pace is held depends on the machine
-    found = json.loads(report.read_text())
+    found = json.loads(figures.read_text())
     (run,) = found["runs"]
     assert run["streams"] == 2
     assert set(run["stages_ms"]) == set(STAGES)
@@ -77,3 +80,19 @@ def test_bench_against_a_peer_that_is_not_installed_says_how_to_install_it(
     monkeypatch.setenv("STREAMPRN_PEERS_PYTHON", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="make peers"):
         bench.run(against="mediapipe", console=console)
+
+
+def test_a_gpu_s_own_stage_times_stand_beside_the_host_s(console):
+    spans = {"network": 2_000_000, "device crop": 30_000, "device network": 1_200_000}
+    collector = measure._Collector(measure.Plan("clip"), threading.Event())
+    # A frame without a face gave the GPU nothing to do.
+    rows = [(0, 5_000_000, 1, spans), (0, 9_000_000, 0, {"network": 0}), (1, 9_500_000, 1, spans)]
+    collector.rows = rows
+    summary = Summary((), "tcp://127.0.0.1:1", "tensorrt, device chain", 1.0)
+    one = measure._measurement(collector._plan, collector, summary, {}, 0)
+    assert one.as_json()["stages_ms"]["device network"]["p50"] == pytest.approx(1.2)
+    assert one.stages_ms["device crop"].shape == (2,)
+    report.show(console, one)
+    text = console.file.getvalue()
+    assert "device network" in text
+    assert text.index("device network") < text.index("due to published")

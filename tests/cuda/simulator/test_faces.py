@@ -42,6 +42,13 @@ def test_the_pose_solved_on_the_device_is_that_of_the_cpu(scene, restored, face)
     assert np.linalg.det(row[:9].reshape(3, 3)) == pytest.approx(1.0)
 
 
+def test_bounds_in_the_crop_are_those_of_the_map(scene, restored):
+    for face in range(scene.faces):
+        places = scene.maps[face][scene.texel, :2]
+        expected = [*places.min(axis=0), *places.max(axis=0)]
+        np.testing.assert_allclose(restored.results[face][27:31], expected, atol=1e-5)
+
+
 def test_landmarks_are_vertices_with_settled_depth(scene, restored):
     for face in range(scene.faces):
         expected = restored.vertices[face][scene.landmarks]
@@ -93,6 +100,16 @@ def test_a_crop_that_is_not_finite_gives_zeros_and_no_nan():
     found = restore(scene)
     assert (found.vertices == 0).all()
     assert np.isfinite(found.results).all()
+
+
+def test_a_map_without_one_finite_number_is_a_face_without_extent():
+    scene = make_scene(8, 1)
+    scene.maps[:] = np.nan
+    found = restore(scene)
+    assert np.isfinite(found.results).all()
+    assert found.results[0, 26] == 0.0
+    np.testing.assert_array_equal(found.results[0, 27:31], 0.0)
+    np.testing.assert_array_equal(found.levels[0], 0)
 
 
 def test_the_subdivision_operator_gives_the_map_of_the_cpu(scene):

@@ -112,13 +112,14 @@ def test_a_vertex_without_area_faces_the_camera():
     np.testing.assert_array_equal(found[0], np.tile([0.0, 0.0, 1.0], (4, 1)))
 
 
-def test_visible_vertices_are_those_of_the_cpu(mesh, vertices, monkeypatch):
-    side = 24
+@pytest.mark.parametrize("sine", [0.92, -0.6, 0.3])
+def test_visible_vertices_are_those_of_the_cpu(mesh, vertices, monkeypatch, sine):
+    side, cosine = 24, np.sqrt(1 - sine * sine)
     monkeypatch.setattr(surface, "SIDE", side)
     monkeypatch.setattr(visibility, "SIDE", side)
     turned = vertices[:1].copy()
     x, z = turned[0, :, 0] - 11.0, turned[0, :, 2].copy()
-    turned[0, :, 0], turned[0, :, 2] = 11.0 + 0.4 * x + 0.92 * z, 0.4 * z - 0.92 * x
+    turned[0, :, 0], turned[0, :, 2] = 11.0 + cosine * x + sine * z, cosine * z - sine * x
     turned[0, :, 2] -= turned[0, :, 2].min()
     faces = np.concatenate([turned, vertices[1:]])
     facing = np.stack([normals.vertex_normals(v, mesh.triangles) for v in faces])
@@ -130,6 +131,36 @@ def test_visible_vertices_are_those_of_the_cpu(mesh, vertices, monkeypatch):
         expected = visibility.visible_vertices(faces[face], mesh.triangles, facing[face])
         np.testing.assert_array_equal(visible[face].astype(bool), expected)
     assert 0 < visible[0].sum() < visible[0].size
+    landmarks = np.arange(0, faces.shape[1], 3, dtype=np.int32)
+    start, others = surface.adjacency(mesh.triangles, faces.shape[1])
+    some = np.full((2, len(landmarks)), 7, np.uint8)
+    launch(
+        surface.visible_landmarks,
+        (1, 2),
+        faces,
+        landmarks,
+        start,
+        others,
+        results,
+        keys,
+        some,
+    )
+    np.testing.assert_array_equal(some, visible[:, landmarks])
+
+
+def test_a_vertex_behind_the_outline_is_taken_as_seen(monkeypatch):
+    """A pixel of background beside it tells nothing of how far the surface falls there."""
+    monkeypatch.setattr(surface, "SIDE", 8)
+    keys = np.full((1, 8, 8), surface.EMPTY, np.int64)
+    near = np.array([[[1, 1, 60.0], [5, 1, 60.0], [1, 5, 60.0]]], np.float32)
+    box = bounds_row(np.array([[0, 0, 0], [5, 5, 60.0]], np.float32))[None]
+    triangle = np.array([[0, 1, 2]], np.int32)
+    launch(surface.draw_triangles, (1, 1), near, triangle, box, np.zeros(1, np.int32), True, keys)
+    points = np.array([[[1.5, 1.5, 0], [3.2, 3.2, 0], [1.5, 1.5, np.nan]]], np.float32)
+    facing = np.tile(np.array([0, 0, 1], np.float32), (1, 3, 1))
+    visible = np.full((1, 3), 7, np.uint8)
+    launch(surface.visible_vertices, (1, 1), points, facing, box, keys, visible)
+    assert visible.tolist() == [[0, 1, 0]]
 
 
 def frame_of(rgb):
