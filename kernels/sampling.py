@@ -144,7 +144,7 @@ def render(
     elif uv is not None and texture is not None:
         texture = as_image(texture)
         places = texels_from_uv(uv, texture.shape[0], texture.shape[1])
-        _shade_texture(drawn.triangle, drawn.barycentric, triangles, places, texture, rgb)
+        _texture(texture, places, triangles, drawn.triangle, drawn.barycentric, rgb)
     else:
         raise ValueError("render needs colours, or uv and texture")
     coverage: NDArray[np.bool_] = drawn.triangle >= 0
@@ -201,7 +201,17 @@ def _vertex_colours(image: Any, vertices: Any, out: Any) -> None:
 
 
 @driver(fastmath=True)
-def _texture(image: Any, vertices: Any, triangles: Any, owner: Any, weights: Any, out: Any) -> None:
+def _texture(image: Any, places: Any, triangles: Any, owner: Any, weights: Any, out: Any) -> None:
+    """Colour each pixel of a chart, or of a drawn mesh, by its point in the image.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        places: `(N, 2 or more)` float32, where each vertex lies in it.
+        triangles: `(T, 3)`.
+        owner: see `Raster.triangle`.
+        weights: see `Raster.barycentric`.
+        out: the owner's shape and 3, uint8; black where it has no triangle.
+    """
     pixels = image.reshape(-1)
     for r in range(owner.shape[0]):
         for c in range(owner.shape[1]):
@@ -212,8 +222,8 @@ def _texture(image: Any, vertices: Any, triangles: Any, owner: Any, weights: Any
             i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             a, b = weights[r, c, 0], weights[r, c, 1]
             last = ONE - a - b
-            x = a * vertices[i, 0] + b * vertices[j, 0] + last * vertices[k, 0]
-            y = a * vertices[i, 1] + b * vertices[j, 1] + last * vertices[k, 1]
+            x = a * places[i, 0] + b * places[j, 0] + last * places[k, 0]
+            y = a * places[i, 1] + b * places[j, 1] + last * places[k, 1]
             colour = _colour_at(image, pixels, x, y)
             for channel in range(3):
                 out[r, c, channel] = to_byte(lane4(colour, channel))
@@ -235,22 +245,3 @@ def _shade_colours(owner: Any, weights: Any, triangles: Any, colours: Any, rgb: 
                         + last * np.float32(colours[k, channel])
                     )
                     rgb[r, c, channel] = to_byte(value)
-
-
-@driver()
-def _shade_texture(
-    owner: Any, weights: Any, triangles: Any, places: Any, texture: Any, rgb: Any
-) -> None:
-    pixels = texture.reshape(-1)
-    for r in range(owner.shape[0]):
-        for c in range(owner.shape[1]):
-            t = owner[r, c]
-            if t >= 0:
-                i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                a, b = weights[r, c, 0], weights[r, c, 1]
-                last = ONE - a - b
-                x = a * places[i, 0] + b * places[j, 0] + last * places[k, 0]
-                y = a * places[i, 1] + b * places[j, 1] + last * places[k, 1]
-                colour = _colour_at(texture, pixels, x, y)
-                for channel in range(3):
-                    rgb[r, c, channel] = to_byte(lane4(colour, channel))
