@@ -29,6 +29,7 @@ __all__ = [
     "max4",
     "min4",
     "multiply4",
+    "pack4",
     "spread4",
     "store4",
     "subtract4",
@@ -114,6 +115,19 @@ def spread4(_context: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def pack4(_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Four float32 side by side."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        value = ir.Constant(_FLOAT4, ir.Undefined)
+        for lane, one in enumerate(arguments):
+            value = builder.insert_element(value, one, ir.IntType(32)(lane))
+        return value
+
+    return float4(types.float32, types.float32, types.float32, types.float32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def lane4(_context: Any, value: Any, lane: Any) -> Any:
     """One lane, 0..3."""
 
@@ -154,6 +168,7 @@ if config.DISABLE_JIT:
         max4,
         min4,
         multiply4,
+        pack4,
         spread4,
         store4,
         subtract4,

@@ -30,6 +30,11 @@ def spread4(value: Any) -> Any:
     return np.full(4, value, np.float32)
 
 
+def pack4(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Four float32 side by side."""
+    return np.array([a, b, c, d], np.float32)
+
+
 def lane4(value: Any, lane: int) -> Any:
     """One lane, 0..3."""
     return value[lane]

@@ -33,12 +33,15 @@ def test_compiled_and_plain_operations_agree(name, offset):
 @pytest.mark.parametrize("lanes", [_lanes, _lanes_plain])
 def test_bytes_spread_and_lanes_keep_their_values(lanes):
     load, spread, add, lane = lanes.load_bytes4, lanes.spread4, lanes.add4, lanes.lane4
+    pack = lanes.pack4
 
     def run(out):
-        total = add(load(BYTES, 1), spread(np.float32(0.5)))
+        half = np.float32(0.5)
+        total = add(load(BYTES, 1), pack(half, half, half, np.float32(-1)))
+        total = add(total, spread(np.float32(1)))
         for k in range(4):
             out[k] = lane(total, k)
 
     out = np.zeros(4, np.float32)
     (numba.njit(run) if lanes is _lanes else run)(out)
-    assert out.tolist() == [1.5, 127.5, 128.5, 255.5]
+    assert out.tolist() == [2.5, 128.5, 129.5, 255]
