@@ -179,20 +179,13 @@ def probe_engines() -> Report:
 def probe_run() -> Report:
     """What `streamprn run` would use, found out by opening it."""
     from streamprn.config import Config, load_config
-    from streamprn.engines.engine import open_engine
+    from streamprn.pipeline import open_configured_engine
 
     path = Path("config.yaml")
     config = load_config(path) if path.is_file() else Config.default()
     report = Report("`streamprn run` here")
     report.facts["configuration"] = str(path.resolve()) if path.is_file() else "the defaults"
-    settings = config.engine
-    engine = open_engine(
-        settings.name,
-        backend=settings.backend,
-        threads=settings.threads,
-        max_batch=1,
-        precision=settings.precision,
-    )
+    engine = open_configured_engine(config.with_overrides({"engine.max_batch": 1}))
     report.facts["engine"] = engine.name
     report.facts["backend"] = engine.backend
     report.facts["publishes on"] = config.publish.bind

@@ -143,7 +143,7 @@ class Pipeline:
             raise ConfigError("no source to read", hint="name one: streamprn run SOURCE")
         self._config = config
         specs = source_specs(config)
-        self._engine = engine or _open_engine(config)
+        self._engine = engine or open_configured_engine(config)
         self._sinks = [*sinks, *_open_recorder(config, self._engine)]
         self._detector = detector
         self._ready = threading.Condition()
@@ -548,8 +548,15 @@ def _because(cause: str) -> str:
     return f": {cause}" if cause else ""
 
 
-def _open_engine(config: Config) -> Engine | ResidentEngine:
-    """The engine, all of it on the GPU where TensorRT is wanted and everything for that is here."""
+def open_configured_engine(config: Config) -> Engine | ResidentEngine:
+    """The engine that a configuration runs, warm.
+
+    All of it stays on the GPU where TensorRT is wanted and everything for that is here.
+
+    Raises:
+        EngineError: there is no such engine, or it is damaged.
+        BackendError: no runtime can be used, or the one asked for cannot.
+    """
     from streamprn.engines.device.resident import open_resident_engine
     from streamprn.engines.engine import open_engine
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from streamprn.errors import StreamPRNError
 
 PACKAGES = {
+    "cuda-bindings": "pip install 'numba-cuda[cu13]'",
     "pycuda": "pip install 'streamprn[gpu]' (it compiles itself with nvcc)",
     "numba-cuda": "pip install 'numba-cuda[cu13]'",
 }
@@ -124,6 +125,7 @@ class _DecodeCaps(ctypes.Structure):
 
 def _nvdec(report: GpuReport) -> None:
     if "device" not in report.facts:
+        report.missing.append("NVDEC: it needs the GPU; sources with hwaccel decode on the CPU")
         return
     from streamprn.engines.tensorrt import driver
 

@@ -96,7 +96,9 @@ class TensorRtNetwork:
                 f"{api.flavour} {api.version} does not accept its plan: {reason}",
                 hint="build it again: streamprn engine build --rebuild",
             )
-        self._context = self._engine.create_execution_context()
+        self._logger = api.logger
+        self._context: Any = None
+        self._take_context()
         self._batch = 0
         self.max_batch = plan.key.profile[2]
         self.inputs: dict[str, tuple[int, ...]] = {}
@@ -112,9 +114,20 @@ class TensorRtNetwork:
     def another(self) -> TensorRtNetwork:
         """The same plan and weights with an execution context of its own."""
         twin = copy.copy(self)
-        twin._context = self._engine.create_execution_context()
+        twin._take_context()
         twin._batch = 0
         return twin
+
+    def _take_context(self) -> None:
+        """An execution context of its own; TensorRT gives none where memory is short."""
+        self._logger.errors.clear()
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            reason = self._logger.errors[-1] if self._logger.errors else "it does not say why"
+            raise BackendError(
+                f"TensorRT cannot make room for the network on the GPU: {reason}",
+                hint="close other programs on it, or lower engine.max_batch",
+            )
 
     def enqueue(self, addresses: Mapping[str, int], batch: int, stream: int) -> None:
         """Put one inference into a CUDA stream.
