@@ -224,3 +224,14 @@ def test_quantisation_of_anything_is_finite(vertices):
 def test_a_constant_axis_is_quantised_exactly():
     levels, scale, offset = uv.quantise(np.full((5, 3), 3.25, np.float32))
     assert (uv.dequantise(levels, scale, offset) == 3.25).all()
+
+
+def test_an_empty_mask_gives_no_vertices_and_no_error():
+    position_map = np.ones((256, 256, 3), np.float32)
+    none = np.zeros(0, np.int32)
+    vertices, box = uv.restore_with_bounds(position_map, none, MATRIX)
+    assert vertices.shape == (0, 3)
+    assert box.tolist() == [0, 0, 0, 0]
+    levels, scale, offset = uv.quantise(vertices)
+    assert levels.shape == (0, 3)
+    assert np.isfinite([scale, offset]).all()
