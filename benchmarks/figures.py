@@ -1,7 +1,7 @@
 """Make docs/benchmarks.md: measure everything it says, on this machine, in one go.
 
-`python benchmarks/figures.py [--soak-minutes 1] [--peers] [--runtimes]` takes some minutes. With
-`--peers` (after `make peers`, from the checkout) the comparison with MediaPipe is measured too, with
+`python benchmarks/figures.py [--soak-minutes 1] [--peers] [--runtimes]` takes some minutes.
+`--peers` (after `make peers`, from the checkout) measures the comparison with MediaPipe too, and
 `--runtimes` (extra `test`) that of the CPU runtimes; without them those sections stay as they are.
 """
 
