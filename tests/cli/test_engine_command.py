@@ -118,9 +118,15 @@ def test_export_copies_the_network_or_all(engine, home, tmp_path):
 
 
 def test_export_of_a_precision_that_is_not_there_is_refused(engine, tmp_path):
-    code, _, err = engine("export", "facemesh", tmp_path / "net.onnx", "--precision", "fp16")
+    single = tmp_path / "single"
+    assert engine("export", "facemesh", single)[0] == 0
+    manifest = single / "manifest.yaml"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line for line in lines if "fp16" not in line))
+    code, _, err = engine("export", single, tmp_path / "net.onnx", "--precision", "fp16")
     assert code == 2
     assert "no fp16 network" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["single"]
 
 
 def test_verify_finds_the_two_cpu_runtimes_equal(engine):
@@ -154,11 +160,11 @@ def test_build_makes_a_plan_that_info_shows(engine):
     code, out, _ = engine(*options)
     assert code == 0
     assert "built, since there was none" in out
-    assert "tf32, batches 1/4/4, for any RTX GPU" in out
+    assert "fp16, batches 1/4/4, for any RTX GPU" in out
     assert "already there" in engine(*options)[1]
     assert "asked to rebuild" in engine(*options, "--rebuild")[1]
     plans = json.loads(engine("info", "facemesh", "--json")[1])["plans"]
-    assert list(plans) == ["tensorrt-rtx-tf32-b4-any-rtx-gpu.plan"]
+    assert list(plans) == ["tensorrt-rtx-fp16-b4-any-rtx-gpu.plan"]
 
 
 @pytest.mark.skipif("tensorrt" in packages.installed(), reason="tensorrt is installed")

@@ -55,6 +55,16 @@ def test_the_prn_network_builds_in_every_precision(rtx, prn, store, precision, m
 
 
 @needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_the_default_engine_builds_in_every_precision(rtx, facemesh, store, precision):
+    plan, _ = obtain_plan(
+        rtx, facemesh.name, facemesh.networks, Recipe(precision, max_batch=16), store=store
+    )
+    assert 2 < len(plan.data) / 1e6 < 10
+    assert (plan.key.precision, plan.key.profile) == (precision, (1, 4, 16))
+
+
+@needs_rtx
 def test_the_default_engine_builds_for_named_gpus(rtx, facemesh, store):
     recipe = Recipe("tf32", max_batch=8, compute_capabilities=("8.6", "sm89"))
     plan, _ = obtain_plan(rtx, facemesh.name, facemesh.networks, recipe, store=store)
@@ -116,8 +126,9 @@ def test_a_wrong_recipe_is_refused(options, message):
 
 
 def test_a_precision_that_the_engine_lacks_is_refused(facemesh):
-    with pytest.raises(EngineError, match=r"facemesh has no fp16 network .*fp32"):
-        Recipe("fp16").network("facemesh", facemesh.networks)
+    single = {"fp32": facemesh.networks["fp32"]}
+    with pytest.raises(EngineError, match=r"mine has no fp16 network .*fp32"):
+        Recipe("fp16").network("mine", single)
 
 
 def test_the_typical_batch_is_never_above_the_largest():
@@ -129,7 +140,8 @@ def test_half_precision_is_taken_where_it_is_offered(prn, facemesh):
     spec = NetworkSpec("x", prn.networks, 256, max_batch=8)
     assert recipe_for(spec) == Recipe("fp16", 8)
     assert recipe_for(replace(spec, precision="fp32")) == Recipe("fp32", 8)
-    assert recipe_for(replace(spec, networks=facemesh.networks)).precision == "tf32"
+    single = {"fp32": facemesh.networks["fp32"]}
+    assert recipe_for(replace(spec, networks=single)).precision == "tf32"
 
 
 def test_a_flavour_that_is_not_installed_says_how_to_install_it(monkeypatch):
