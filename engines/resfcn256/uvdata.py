@@ -15,6 +15,8 @@ The map is laid out as a frontal face is seen: rows grow downwards, columns to t
 from __future__ import annotations
 
 import re
+import warnings
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -108,7 +110,9 @@ def read_topology(path: Path, *, licence: str, provenance: str) -> Topology:
 
 def _numbers(path: Path) -> Float64:
     try:
-        with path.open(encoding="ascii") as file:
+        with path.open(encoding="ascii") as file, warnings.catch_warnings():
+            # NumPy warns of an empty file; the checks that follow refuse it.
+            warnings.simplefilter("ignore", UserWarning)
             return np.loadtxt(file, ndmin=2)
     except (OSError, ValueError) as error:
         reason = re.sub(r"\s+", " ", str(error))
@@ -151,12 +155,13 @@ def _read_landmarks(path: Path, texel: Int32) -> Int32:
 
 def _read_canonical(path: Path, order: Int32) -> Float64:
     try:
-        vertices = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EngineError(f"{path}: not a NumPy array: {error}") from error
+        vertices = np.lib.format.read_array(BytesIO(path.read_bytes()), allow_pickle=False)
+        vertices = np.asarray(vertices, np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise EngineError(f"{path}: not a NumPy array of numbers: {error}") from error
     if vertices.shape != (order.size, 3):
         raise EngineError(f"{path}: expected shape {(order.size, 3)}, found {vertices.shape}")
-    vertices = np.asarray(vertices, np.float64)[order]
+    vertices = vertices[order]
     if not np.isfinite(vertices).all():
         raise EngineError(f"{path}: holds NaN or infinity")
     return vertices
@@ -240,10 +245,10 @@ def _parts(folder: Path, texel: Int32, landmarks: Int32) -> dict[str, Bool]:
     }
     plain, eyes = folder / "uv_face.png", folder / "uv_face_eyes.png"
     if plain.is_file() and eyes.is_file():
-        parts["eyes"] = (_read_mask(plain) != _read_mask(eyes))[texel]
+        parts["eyes"] = (_read_picture(plain) != _read_picture(eyes)).any(axis=1)[texel]
     face = folder / "uv_face_mask.png"
     parts["face"] = (
-        (_read_mask(face) > 0)[texel] if face.is_file() else np.ones(texel.size, np.bool_)
+        _read_picture(face).any(axis=1)[texel] if face.is_file() else np.ones(texel.size, np.bool_)
     )
     return parts
 
@@ -259,10 +264,10 @@ def _filled(points: Int32, outlines: Sequence[Sequence[int]], margin: int) -> Bo
     return np.asarray(cv2.dilate(canvas, disk).ravel(), np.bool_)
 
 
-def _read_mask(path: Path) -> NDArray[np.uint8]:
-    """`(65536,)` uint8 grey values."""
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    """`(65536, 3)` uint8 colours."""
     data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if picture is None or picture.shape != (UV_SIZE, UV_SIZE):
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None or picture.shape[:2] != (UV_SIZE, UV_SIZE):
         raise EngineError(f"{path}: expected a {UV_SIZE}x{UV_SIZE} picture")
-    return np.asarray(picture, np.uint8).ravel()
+    return np.asarray(picture, np.uint8).reshape(-1, 3)

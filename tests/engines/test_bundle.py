@@ -113,6 +113,7 @@ def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text):
         ({"topology": "gone.npz"}, "topology names gone.npz, which is not there"),
         ({"topology": 3}, "topology is not a file name"),
         ({"name": 3}, "name is not text"),
+        ({"name": "../x"}, "name is '../x': use letters"),
         ({"batched": 1}, "batched is neither true nor false"),
     ],
 )
