@@ -32,7 +32,12 @@ class Device:
     @property
     def title(self) -> str:
         """Name and architecture, such as `NVIDIA H100 80GB HBM3 sm90`."""
-        return f"{self.name} sm{self.capability[0]}{self.capability[1]}"
+        return f"{self.name} {self.architecture}"
+
+    @property
+    def architecture(self) -> str:
+        """Its compute capability, such as `sm90`."""
+        return f"sm{self.capability[0]}{self.capability[1]}"
 
 
 def _library() -> ctypes.CDLL:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -64,6 +64,19 @@ class PlanKey:
                 return f"its {name} is {mine}, needed is {theirs}"
         return ""
 
+    def serves(self, wanted: PlanKey, architecture: str) -> bool:
+        """Whether a plan with this key does all that one with `wanted` would.
+
+        It may take larger batches, and may be for named compute capabilities of which
+        `architecture`, such as "sm86", is one.
+        """
+        named = self.target.split()
+        here = self.target == wanted.target or (
+            architecture in named and all(word.startswith("sm") for word in named)
+        )
+        same = replace(self, profile=wanted.profile, target=wanted.target) == wanted
+        return here and same and self.profile[2] >= wanted.profile[2]
+
     @property
     def file_name(self) -> str:
         """One file per use; a newer network or package takes the place of the older plan."""
@@ -80,7 +93,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the file at once or not at all."""
-        header = asdict(self.key) | {"sha256": hashlib.sha256(self.data).hexdigest()}
+        header = asdict(self.key) | {"sha256": digest(self.data)}
         text = json.dumps(header).encode()
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=".plan-", dir=path.parent)
@@ -111,6 +124,11 @@ class Plan:
         return cls(key, data)
 
 
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal, by which networks and plans are known."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def read_key(path: Path) -> PlanKey:
     """What the plan at `path` was built from. Raises `EngineError` as `Plan.load` does."""
     return Plan.load(path).key
@@ -128,11 +146,11 @@ def _split(path: Path, content: bytes) -> tuple[PlanKey, bytes]:
     data = content[start + length :]
     try:
         header: dict[str, Any] = json.loads(content[start : start + length])
-        digest = header.pop("sha256")
+        stated = header.pop("sha256")
         key = PlanKey(**header | {"profile": tuple(header["profile"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refusal(path, "its header is damaged") from error
-    if hashlib.sha256(data).hexdigest() != digest:
+    if digest(data) != stated:
         raise _refusal(path, "it is damaged or cut short")
     return key, data
 
@@ -163,7 +181,8 @@ class PlanStore:
         Processes that want the same plan wait for the one that builds it.
 
         Raises:
-            BackendError: building failed, or another process has been at it for half an hour.
+            BackendError: building failed, the folder cannot be written, or another process has
+                been at it for half an hour.
         """
         path = self.path(engine, key)
         reason = "asked to rebuild"
@@ -171,16 +190,33 @@ class PlanStore:
             plan, reason = self._sound(path, key)
             if plan is not None:
                 return plan, ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
-            if not rebuild:
-                # Another process may have built it while this one waited.
-                plan, reason = self._sound(path, key)
-                if plan is not None:
-                    return plan, ""
-            plan = Plan(key, build())
-            plan.save(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(path.with_suffix(".lock")):
+                if not rebuild:
+                    # Another process may have built it while this one waited.
+                    plan, reason = self._sound(path, key)
+                    if plan is not None:
+                        return plan, ""
+                plan = Plan(key, build())
+                plan.save(path)
+        except OSError as error:
+            raise BackendError(
+                f"{path}: cannot be written: {error.strerror or error}",
+                hint=f"set {paths.VARIABLE} to a folder that can",
+            ) from error
         return plan, reason
+
+    def ready(self, engine: str, wanted: PlanKey, architecture: str) -> Plan | None:
+        """A plan that was built before and serves (see `PlanKey.serves`), or None."""
+        for path in (self.path(engine, wanted), *self.plans(engine)):
+            try:
+                plan = Plan.load(path)
+            except EngineError:
+                continue
+            if plan.key.serves(wanted, architecture):
+                return plan
+        return None
 
     @staticmethod
     def _sound(path: Path, key: PlanKey) -> tuple[Plan | None, str]:

@@ -9,7 +9,7 @@ from streamprn.engines.bundle import Bundle
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.engines.runtimes.tensorrt import obtain_plan, open_runtime, recipe_for, unusable
 from streamprn.engines.tensorrt import api as packages
-from streamprn.engines.tensorrt.build import Recipe, build
+from streamprn.engines.tensorrt.build import Recipe, batches, build
 from streamprn.engines.tensorrt.plans import PlanStore
 from streamprn.errors import BackendError, EngineError, InputError
 from tests.support.resfcn import make_random_bundle
@@ -71,6 +71,27 @@ def test_the_default_engine_builds_for_named_gpus(rtx, facemesh, store):
     assert plan.key.target == "sm86 sm89"
     assert len(plan.data) > 2_000_000
     assert store.path("facemesh", plan.key).name == "tensorrt-rtx-tf32-b8-sm86-sm89.plan"
+
+
+@needs_rtx
+def test_the_profile_holds_the_batches_of_the_recipe(rtx, facemesh):
+    builder = rtx.module.Builder(rtx.logger)
+    network = builder.create_network(rtx.strongly_typed())
+    assert rtx.module.OnnxParser(network, rtx.logger).parse(facemesh.networks["fp16"].read_bytes())
+    profile = batches(builder, network, Recipe(max_batch=12), "facemesh")
+    shapes = [tuple(shape) for shape in profile.get_shape("input")]
+    assert shapes == [(1, 192, 192, 3), (4, 192, 192, 3), (12, 192, 192, 3)]
+
+
+@needs_rtx
+def test_what_was_built_ahead_serves_smaller_batches_unless_the_exact_plan_is_wanted(
+    rtx, facemesh, store
+):
+    arguments = (rtx, facemesh.name, facemesh.networks)
+    ahead, _ = obtain_plan(*arguments, Recipe(max_batch=16), store=store)
+    assert obtain_plan(*arguments, Recipe(max_batch=8), store=store) == (ahead, "")
+    exact, reason = obtain_plan(*arguments, Recipe(max_batch=8), store=store, exact=True)
+    assert (exact.key.profile, reason) == ((1, 4, 8), "there was none")
 
 
 @needs_rtx
