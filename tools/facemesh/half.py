@@ -68,7 +68,7 @@ class _Halving:
             wanted = TensorProto.FLOAT if node.name in self.single else TensorProto.FLOAT16
             for k, name in enumerate(node.input):
                 node.input[k] = self.as_precision(name, wanted)
-            for k, name in enumerate(node.output):
+            for name in node.output:
                 if name in self.results and wanted != TensorProto.FLOAT:
                     raise ValueError(f"{node.name} gives the output {name}: it must stay single")
                 self.precision[name] = wanted
