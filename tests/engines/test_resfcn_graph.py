@@ -101,7 +101,7 @@ def test_weights_that_half_precision_cannot_hold_are_named(arrays):
     name = "resfcn256/Conv/BatchNorm/gamma"
     large = arrays | {name: np.full(16, 1e8, np.float32)}
     graph.build(large, "fp32")
-    with pytest.raises(EngineError, match="resfcn256/Conv/weights: .* exceeds float16"):
+    with pytest.raises(EngineError, match=r"resfcn256/Conv/weights: .* exceeds float16"):
         graph.build(large, "fp16")
 
 
