@@ -50,7 +50,7 @@ class Bundle:
         batched: whether a CPU runs a batch faster than crop by crop.
         licence: SPDX name or a sentence.
         provenance_file: where everything comes from, or None.
-        notice: a line to show when the engine is opened, or an empty string.
+        notice: a line that is logged when the engine is opened, or an empty string.
     """
 
     folder: Path

@@ -245,11 +245,11 @@ def _parts(folder: Path, texel: Int32, landmarks: Int32) -> dict[str, Bool]:
     }
     plain, eyes = folder / "uv_face.png", folder / "uv_face_eyes.png"
     if plain.is_file() and eyes.is_file():
-        parts["eyes"] = (_read_picture(plain) != _read_picture(eyes)).any(axis=1)[texel]
+        parts["eyes"] = np.any(_read_picture(plain) != _read_picture(eyes), axis=1)[texel]
     face = folder / "uv_face_mask.png"
-    parts["face"] = (
-        _read_picture(face).any(axis=1)[texel] if face.is_file() else np.ones(texel.size, np.bool_)
-    )
+    parts["face"] = np.ones(texel.size, np.bool_)
+    if face.is_file():
+        parts["face"] = np.any(_read_picture(face), axis=1)[texel]
     return parts
 
 
