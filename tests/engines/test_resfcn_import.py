@@ -179,6 +179,19 @@ def test_without_triangles_the_grid_of_the_mask_is_used(data):
     assert topology.vertex_count - len(unique) + len(topology.triangles) == 1
 
 
+@pytest.mark.parametrize("corners", [*range(1, 16)])
+def test_a_cell_of_the_grid_gives_a_triangle_for_three_corners_and_two_for_four(corners):
+    """Bit k of `corners`: whether corner k of the 2x2 cell is a vertex."""
+    texel = np.array([t for k, t in enumerate((0, 1, 256, 257)) if corners >> k & 1], np.int32)
+    triangles = uvdata.triangulate(texel)
+    assert len(triangles) == max(len(texel) - 2, 0)
+    rows, columns = np.divmod(texel[triangles], 256)
+    (ax, bx, cx), (ay, by, cy) = columns.T, -rows.T
+    # Counter-clockwise with y up, and each half of the cell once.
+    np.testing.assert_array_equal((bx - ax) * (cy - ay) - (by - ay) * (cx - ax), 1)
+    assert len({tuple(sorted(triangle)) for triangle in triangles}) == len(triangles)
+
+
 def test_the_mirror_turns_back_and_swaps_the_sides(data):
     topology = read(data)
     np.testing.assert_array_equal(
