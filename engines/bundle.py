@@ -8,6 +8,7 @@ import re
 import zlib
 from dataclasses import dataclass, fields
 from io import BytesIO
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -280,6 +281,8 @@ class _Manifest:
         if not isinstance(value, str) or not value:
             raise self._error(f"{key} is not a file name: {value!r}")
         path = self.folder / value
+        if PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+            raise self._error(f"{key} names {value}, which is outside the engine's folder")
         if not path.is_file():
             raise EngineError(
                 f"{self.path}: {key} names {value}, which is not there",

@@ -236,7 +236,7 @@ def _facts(bundle: Bundle, store: PlanStore) -> dict[str, Any]:
     from streamprn.engines.inspection import inspect_network
 
     topology = bundle.topology()
-    network = inspect_network(next(iter(bundle.networks.values())))
+    network = inspect_network(next(iter(bundle.networks.values())), bundle.crop.size)
     return {
         "name": bundle.name,
         "title": bundle.title,

@@ -112,6 +112,7 @@ def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text):
         ({"networks__fp32": "gone.onnx"}, "networks.fp32 names gone.onnx, which is not there"),
         ({"topology": "gone.npz"}, "topology names gone.npz, which is not there"),
         ({"topology": 3}, "topology is not a file name"),
+        ({"topology": "../mine/../gone.npz"}, "which is outside the engine's folder"),
         ({"name": 3}, "name is not text"),
         ({"name": "../x"}, "name is '../x': use letters"),
         ({"batched": 1}, "batched is neither true nor false"),

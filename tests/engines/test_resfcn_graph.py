@@ -43,7 +43,7 @@ def test_the_network_has_the_papers_245_variables_and_13_million_parameters():
 def test_the_work_counted_from_the_file_is_that_of_the_architecture(models, tmp_path):
     path = tmp_path / "network.onnx"
     path.write_bytes(models["fp16"].SerializeToString())
-    info = inspect_network(path)
+    info = inspect_network(path, architecture.SIZE)
     assert info.macs == architecture.macs() == 4_129_292_288
     assert info.inputs == {"input": "(B, 256, 256, 3) float32"}
     assert info.outputs == {"position_map": "(B, 256, 256, 3) float32"}
