@@ -28,7 +28,10 @@ def scratch_beside(target: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as folder:
             yield Path(folder) / target.name
     except OSError as error:
-        raise EngineError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise EngineError(
+            f"{target}: cannot be written: {error.strerror or error}",
+            hint="choose another place; `import-prnet` writes below STREAMPRN_HOME",
+        ) from error
 
 
 def move_into_place(made: Path, target: Path) -> None:

@@ -1,7 +1,10 @@
 """`streamprn engine`, run as a user runs it."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -103,6 +106,27 @@ def test_import_prnet_names_the_file_that_is_missing(engine, tmp_path):
     code, _, err = engine("import-prnet", "--weights", "w", "--data", tmp_path, "--name", "y")
     assert code == 2
     assert "no face_ind.txt there" in err
+
+
+def test_a_damaged_file_of_the_import_is_one_line_and_nothing_is_written(home, tmp_path):
+    prefix = write_checkpoint(tmp_path / "weights", random_variables())
+    data = write_uv_data(tmp_path / "uv-data")
+    picture = data / "uv_face.png"
+    picture.write_bytes(picture.read_bytes()[:100])
+    # As a process of its own: OpenCV's and NumPy's own lines would count.
+    command = [sys.executable, "-m", "streamprn", "engine", "import-prnet", "--name", "cut"]
+    done = subprocess.run(
+        [*command, "--weights", prefix, "--data", data],
+        env=os.environ | {"STREAMPRN_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "uv_face.png: expected a 256x256 picture (copy the authors'" in done.stderr
+    assert not [*(home / "engines").glob("cut"), *(home / "engines").glob(".new-*")]
 
 
 def test_export_copies_the_network_or_all(engine, home, tmp_path):
