@@ -195,7 +195,16 @@ def test_without_a_gpu_the_runtime_says_so(facemesh):
 
 
 @pytest.mark.gpu
-def test_a_plan_gives_the_maps_of_the_cpu(prn, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "precision", "bound"),
+    [
+        ("prn", "fp32", 0.3),
+        ("prn", "fp16", 1.5),
+        ("facemesh", "fp32", 0.1),
+        ("facemesh", "fp16", 0.5),
+    ],
+)
+def test_a_plan_gives_the_maps_of_the_cpu(request, tmp_path, monkeypatch, name, precision, bound):
     import numpy as np
 
     from streamprn.engines.engine import open_engine
@@ -204,15 +213,15 @@ def test_a_plan_gives_the_maps_of_the_cpu(prn, tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMPRN_HOME", str(tmp_path))
     if reason := unusable():
         pytest.skip(reason)
-    crops = invented_pictures(3, 256)
-    cpu = open_engine(prn.folder, backend="openvino", threads=2)
-    for precision, bound in (("fp32", 0.3), ("fp16", 1.5)):
-        gpu = open_engine(prn.folder, backend="tensorrt", precision=precision, max_batch=4)
-        assert compare(gpu, cpu, crops).largest_px < bound
-        together = gpu.infer(crops).maps.copy()
-        alone = np.concatenate([gpu.infer(crop[None]).maps.copy() for crop in crops])
-        assert np.abs(together - alone).max() < bound
-        gpu.close()
+    bundle = request.getfixturevalue(name)
+    crops = invented_pictures(3, bundle.crop.size)
+    cpu = open_engine(bundle.folder, backend="openvino", threads=2)
+    gpu = open_engine(bundle.folder, backend="tensorrt", precision=precision, max_batch=4)
+    assert compare(gpu, cpu, crops).largest_px < bound
+    together = gpu.infer(crops).maps.copy()
+    alone = np.concatenate([gpu.infer(crop[None]).maps.copy() for crop in crops])
+    assert np.abs(together - alone).max() < bound
+    gpu.close()
 
 
 @pytest.mark.gpu
