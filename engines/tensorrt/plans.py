@@ -1,7 +1,7 @@
 """Plans on disk: what each was built from, and the one folder where they are kept.
 
-A plan file is a line of magic, the length of a header, the header (JSON: the key and the SHA-256
-of the rest), and TensorRT's bytes. TensorRT trusts a plan it is given and may crash on a wrong
+A plan file is a line of magic, the length of a header, the header (JSON: the key, and the SHA-256
+of key and plan), and TensorRT's bytes. TensorRT trusts a plan it is given and may crash on a wrong
 one, so a plan is refused here, with the reason, before TensorRT sees it.
 """
 
@@ -93,8 +93,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the file at once or not at all."""
-        header = asdict(self.key) | {"sha256": digest(self.data)}
-        text = json.dumps(header).encode()
+        text = _json(asdict(self.key) | {"sha256": _seal(self.key, self.data)})
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=".plan-", dir=path.parent)
         try:
@@ -125,13 +124,24 @@ class Plan:
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal, by which networks and plans are known."""
+    """SHA-256 in hexadecimal, by which networks are known."""
     return hashlib.sha256(data).hexdigest()
 
 
 def read_key(path: Path) -> PlanKey:
     """What the plan at `path` was built from. Raises `EngineError` as `Plan.load` does."""
     return Plan.load(path).key
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    """Without blanks, so that no byte can change and mean the same."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _seal(key: PlanKey, data: bytes) -> str:
+    seal = hashlib.sha256(_json(asdict(key)))
+    seal.update(data)
+    return seal.hexdigest()
 
 
 def _refusal(path: Path, reason: str) -> EngineError:
@@ -150,7 +160,7 @@ def _split(path: Path, content: bytes) -> tuple[PlanKey, bytes]:
         key = PlanKey(**header | {"profile": tuple(header["profile"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refusal(path, "its header is damaged") from error
-    if digest(data) != stated:
+    if _seal(key, data) != stated:
         raise _refusal(path, "it is damaged or cut short")
     return key, data
 

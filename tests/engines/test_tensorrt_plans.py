@@ -54,15 +54,15 @@ def test_a_plan_that_is_cut_short_is_refused(saved, size):
         Plan.load(saved)
 
 
-@given(at=st.integers(0, 10_000), by=st.integers(1, 255))
+@given(at=st.integers(0, 300), by=st.integers(1, 255))
 def test_no_changed_byte_of_a_plan_goes_unnoticed(tmp_path_factory, at, by):
     path = tmp_path_factory.mktemp("plan") / "one.plan"
-    Plan(KEY, DATA).save(path)
+    Plan(KEY, b"plan").save(path)
     content = bytearray(path.read_bytes())
     content[at % len(content)] ^= by
     path.write_bytes(content)
     with pytest.raises(EngineError, match="plan refused"):
-        Plan.load(path, KEY)
+        Plan.load(path)
 
 
 def test_a_missing_plan_is_refused(tmp_path):
