@@ -19,9 +19,9 @@ class Ratio(Protocol):
     """A time base: a `Fraction` of PyAV 18, an `AVRational` of PyAV 19."""
 
     @property
-    def numerator(self) -> int: ...  # noqa: D102
+    def numerator(self) -> int: ...
     @property
-    def denominator(self) -> int: ...  # noqa: D102
+    def denominator(self) -> int: ...
 
 
 class Timeline:
