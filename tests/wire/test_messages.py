@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from streamprn.errors import WireError
-from streamprn.records import Kind, SourceState, SourceStatus
+from streamprn.kernels import uv
+from streamprn.records import NO_VERTICES, Kind, SourceState, SourceStatus
 from streamprn.wire import (
     FRAME_KINDS,
     decode,
@@ -192,6 +193,27 @@ def test_an_int16_mesh_arrives_as_float32_within_its_error_bound():
     got = decode(parts).vertices[1]
     assert got.dtype == np.float32
     assert np.abs(got - result.faces[0].vertices).max() < 300 / 65534 / 2 * 1.02
+
+
+def on_gpu(result, levels=None):
+    """The result with the vertices of its face left on a GPU, which may have quantised them."""
+    face = replace(result.faces[0], vertices=NO_VERTICES, levels=levels)
+    return replace(result, faces=(face,))
+
+
+def test_vertices_that_a_gpu_quantised_arrive_like_any_others():
+    result = make_result(vertices=1000)
+    quantised = on_gpu(result, uv.quantise(result.faces[0].vertices))
+    got = decode(parts_of(Kind.MESH, quantised, mesh_format="int16")).vertices[1]
+    assert np.abs(got - result.faces[0].vertices).max() < 300 / 65534 / 2 * 1.02
+
+
+def test_a_mesh_whose_subscriber_came_after_its_frame_is_left_out():
+    result = on_gpu(make_result())
+    for mesh_format in ("float32", "int16"):
+        found = encode_frame(Kind.MESH, result, encode_faces(result), 77, mesh_format=mesh_format)
+        assert found is None
+    assert decode(parts_of(Kind.FACE, result)).faces[0].id == 1
 
 
 def test_keys_kinds_of_arrays_and_values_that_are_new_are_ignored():
