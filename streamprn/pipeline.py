@@ -113,6 +113,7 @@ class _Seen:
     stream: _Stream
     frame: Frame
     faces: list[FollowedFace] = field(default_factory=list)
+    searched: bool = False
     tracked_ns: int = 0
     inferred_ns: int = 0
     spans_ns: dict[str, int] = field(default_factory=dict)
@@ -304,8 +305,11 @@ class Pipeline:
         while not stop.is_set() and self._failure is None:
             frames = self._gather(stop)
             if frames:
-                for seen in self._look(frames):
+                looked = self._look(frames)
+                for seen in looked:
                     self._hand_over(seen, stop)
+                for seen in looked:
+                    self._look_further(seen)
                 self._looked += len(frames)
                 if max_frames is not None and self._looked >= max_frames:
                     return
@@ -344,7 +348,13 @@ class Pipeline:
         """Find and follow the faces of one frame each of several streams."""
         seen = [_Seen(stream, frame) for stream, frame in frames]
         for one in seen:
-            self._find(one)
+            began = time.monotonic_ns()
+            one.searched = self._is_urgent(one)
+            if one.searched:
+                self._find(one)
+            one.tracked_ns = time.monotonic_ns()
+            one.spans_ns["wait"] = began - one.frame.decoded_ns
+            one.spans_ns["track"] = one.tracked_ns - began
         work = [(one, track) for one in seen for track in one.stream.tracker.tracks]
         times = self._follow(work)
         now = time.monotonic_ns()
@@ -360,8 +370,18 @@ class Pipeline:
             }
         return seen
 
+    @staticmethod
+    def _is_urgent(one: _Seen) -> bool:
+        """Whether this frame shows nothing, or too little, without the detector."""
+        tracker = one.stream.tracker
+        return not tracker.tracks or tracker.uncertain
+
+    def _look_further(self, one: _Seen) -> None:
+        """Look for further faces once the followed ones are on their way to the subscribers."""
+        if not one.searched:
+            self._find(one)
+
     def _find(self, one: _Seen) -> None:
-        began = time.monotonic_ns()
         tracker = one.stream.tracker
         detections = one.stream.finder.find(
             one.frame.image,
@@ -371,9 +391,6 @@ class Pipeline:
         )
         if detections is not None:
             tracker.see(detections)
-        one.tracked_ns = time.monotonic_ns()
-        one.spans_ns["wait"] = began - one.frame.decoded_ns
-        one.spans_ns["track"] = one.tracked_ns - began
 
     def _follow(self, work: Sequence[tuple[_Seen, Track]]) -> RegressTimes:
         if not work:

@@ -64,6 +64,39 @@ def test_stamps_run_in_the_order_of_the_stages(run, clips):
         assert published >= stamps[-1]
 
 
+class PatientDetector:
+    """The real detector, which first waits for the result of every frame but the first."""
+
+    def __init__(self, detector, sink):
+        self._detector, self._sink = detector, sink
+        self.calls = 0
+        self.waited_in_vain = 0
+
+    def detect(self, image, **options):
+        deadline = time.monotonic() + (5 if self.calls else 0)
+        self.calls += 1
+        while all(result.frame.image is not image for result in self._sink.results):
+            if time.monotonic() > deadline:
+                self.waited_in_vain += 1
+                break
+            time.sleep(0.001)
+        return self._detector.detect(image, **options)
+
+
+def test_a_followed_face_is_published_before_the_detector_looks_for_others(engine, detector, clips):
+    sink = Collector(Kind.FACE)
+    patient = PatientDetector(detector, sink)
+    pipeline = Pipeline(
+        config(clips.still().uri, realtime=False), engine=engine, detector=patient, sinks=[sink]
+    )
+    pipeline.run()
+    # One pass of the warm-up, one that finds the face, and one for every ten of the 30 frames.
+    assert patient.calls >= 4
+    # The warm-up's picture and the frame without a face yet have no result to wait for.
+    assert patient.waited_in_vain <= 2
+    assert all(len(result.faces) == 1 for result in sink.results)
+
+
 def test_a_paced_file_counts_latency_from_when_a_frame_was_due(run, clips):
     _, seen = run({"uri": clips.still().uri, "realtime": True}, max_frames=20)
     due = np.diff([result.frame.captured_ns for result in seen.results])
