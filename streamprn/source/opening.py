@@ -77,10 +77,12 @@ def hwaccel_problem(name: str) -> str:
     FFmpeg opens the device while it opens a stream, and an error there looks like one of the
     stream; so the device is opened once by itself.
     """
+    from streamprn.engines.device.nvdec import share_context
     from streamprn.engines.tensorrt import driver
 
     try:
         driver.device()
+        share_context()
         HWAccel(name, is_hw_owned=True).create(av.Codec("h264", "r"))
     except BackendError as error:
         return error.what
@@ -151,21 +153,10 @@ def _pick_stream(container: InputContainer, spec: SourceSpec, uri: str | None) -
     stream: VideoStream = best if best in streams else streams[0]
     if stream.codec_context is None:
         raise SourceError("FFmpeg has no decoder for its video", uri=shown)
-    _note_software(spec, stream)
     # Slice threads hold no frames back; frame threads hold one each.
     stream.codec_context.thread_type = "SLICE"
     stream.codec_context.thread_count = spec.threads
     return stream
-
-
-def _note_software(spec: SourceSpec, stream: VideoStream) -> None:
-    """Say so where the GPU decodes, but not this codec."""
-    wanted = spec.hwaccel is not None and not hwaccel_problem(spec.hwaccel)
-    if wanted and not stream.codec_context.is_hwaccel:
-        _log.warning(
-            "source %s: %s does not decode %s, decoding on the CPU",
-            *(spec.name, spec.hwaccel, stream.codec_context.name),
-        )
 
 
 _REFUSED: dict[type[Exception], tuple[str, str]] = {

@@ -14,7 +14,7 @@ from streamprn.decode import OrientationMemory, to_image
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
 from streamprn.records import Frame, SourceState, SourceStatus
 from streamprn.source.interrupt import interruptible
-from streamprn.source.opening import describe_error, open_video
+from streamprn.source.opening import describe_error, hwaccel_problem, open_video
 from streamprn.source.pictures import list_pictures, read_picture
 from streamprn.source.spec import SourceKind, SourceSpec
 from streamprn.source.timing import Backoff, Pacer, RateLimit, Timeline
@@ -367,6 +367,15 @@ class SourceReader:
             else:
                 yield frame
 
+    def _note_software(self, frame: av.VideoFrame) -> None:
+        """Say so where the GPU could decode, but not this video."""
+        wanted = self.spec.hwaccel
+        if wanted and frame.format.name != wanted and not hwaccel_problem(wanted):
+            _log.warning(
+                "source %s: %s does not decode its video, decoding on the CPU",
+                *(self.spec.name, wanted),
+            )
+
     def _emit(
         self,
         frame: av.VideoFrame,
@@ -378,6 +387,7 @@ class SourceReader:
         if self._session_start_ns is None:
             self._session_start_ns = time.monotonic_ns()
             self._report(SourceState.LIVE)
+            self._note_software(frame)
         if not self._limit.admit(pts_ns):
             self._counters.skipped += 1
             self._last_frame_ns = time.monotonic_ns()

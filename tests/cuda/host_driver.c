@@ -55,7 +55,11 @@ int cuGetErrorString(int c, const char **s) { *s = c == 2 ? "out of memory" : c 
 
 int cuDevicePrimaryCtxRetain(void **c, int d) { *c = &primary; live[PRIMARY]++; return d; }
 int cuDevicePrimaryCtxRelease_v2(int d) { live[PRIMARY]--; return d; }
-int cuDevicePrimaryCtxGetState(int d, unsigned *f, int *a) { *f = 0; *a = live[PRIMARY] > 0; return d; }
+int cuDevicePrimaryCtxRelease(int d) { return cuDevicePrimaryCtxRelease_v2(d); }
+static unsigned primary_flags;
+int cuDevicePrimaryCtxGetState(int d, unsigned *f, int *a) { *f = primary_flags; *a = live[PRIMARY] > 0; return d; }
+int cuDevicePrimaryCtxSetFlags_v2(int d, unsigned f) { primary_flags = f; return d; }
+int cuDevicePrimaryCtxSetFlags(int d, unsigned f) { return cuDevicePrimaryCtxSetFlags_v2(d, f); }
 int cuCtxPushCurrent_v2(void *c) { stack[depth++] = c; live[STACKED]++; return OK; }
 int cuCtxPopCurrent_v2(void **c) { NEED_CONTEXT; *c = stack[--depth]; live[STACKED]--; return OK; }
 int cuCtxSetCurrent(void *c) {

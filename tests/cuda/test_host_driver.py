@@ -282,3 +282,34 @@ def test_the_whole_chain_runs_on_pycuda_s_objects_without_a_leak(run):
     assert found["times"] == ["crop", "download", "geometry", "network", "upload"]
     for kind in ("events", "graphs", "launchable", "stacked"):
         assert found["closed"][kind] == 0, kind
+
+
+def test_ffmpeg_opens_its_device_in_the_context_that_the_engine_uses_already(run, tmp_path):
+    found = run(f"""
+        import logging
+        from pathlib import Path
+        said = []
+        logging.getLogger("streamprn").addHandler(type("H", (logging.Handler,), {{
+            "emit": lambda self, record: said.append(record.getMessage())}})())
+        from streamprn.clip import make_clip
+        from streamprn.engines.device import nvdec
+        from streamprn.source import opening, parse_source
+        from tests.source.conftest import Player
+        gpu = Gpu()
+        share, nvdec.share_context = nvdec.share_context, lambda: None
+        before = opening.hwaccel_problem("cuda")
+        opening.hwaccel_problem.cache_clear()
+        nvdec.share_context = share
+        after = opening.hwaccel_problem("cuda")
+        clip = make_clip(Path({str(tmp_path)!r}) / "face.mp4")
+        player = Player(parse_source(clip.uri, hwaccel="cuda"), 5)
+        frames = player.take(3)
+        player.reader.stop()
+        tell(before=before, after=after, frames=len(frames), said=said)
+        gpu.close()
+    """)
+    assert "FFmpeg cannot use cuda" in found["before"]
+    assert found["after"] == ""
+    # There is a device here, and no NVDEC on it.
+    assert found["frames"] == 3
+    assert found["said"] == ["source face: cuda does not decode its video, decoding on the CPU"]
