@@ -259,7 +259,15 @@ def depth_of(size_hw: tuple[int, int], faces: Sequence[Reconstruction]) -> Float
     height, width = size_hw
     depth = np.full((height, width), np.nan, np.float32)
     for face in faces:
-        raster.depth(face.vertices, face.topology.triangles, height, width, out=depth, merge=True)
+        raster.depth(
+            face.vertices,
+            face.topology.triangles,
+            height,
+            width,
+            out=depth,
+            merge=True,
+            threads=raster.processors(),
+        )
     return depth
 
 

@@ -100,7 +100,8 @@ class Reconstruction:
     def depth(self) -> Float32:
         """`(H, W)` float32: z of the face in every pixel of the picture, NaN where it is not."""
         height, width = self.image.shape[:2]
-        return raster.depth(self.vertices, self.topology.triangles, height, width)
+        threads = raster.processors()
+        return raster.depth(self.vertices, self.topology.triangles, height, width, threads=threads)
 
     @property
     def camera(self) -> Float64:
