@@ -213,6 +213,7 @@ class BatchReconstructor:
         reconstructor: see `Reconstructor`.
         options: see `BatchOptions`.
         on_row: told of every picture that is done.
+        on_count: told of a video's pictures, when it is opened: how many will be taken, 0 unknown.
     """
 
     def __init__(
@@ -220,11 +221,13 @@ class BatchReconstructor:
         reconstructor: Reconstructor,
         options: BatchOptions,
         on_row: Callable[[Row], None] = lambda row: None,
+        on_count: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.reconstructor = reconstructor
         self.options = options
         self.report = Report()
         self._on_row = on_row
+        self._on_count = on_count
 
     def process(self, item: Item) -> None:
         """Do one input; what goes wrong is noted in the report."""
@@ -244,6 +247,7 @@ class BatchReconstructor:
             )
             return
         with ClipReader(item.path) as clip:
+            self._on_count(-(-clip.count // self.options.every))
             for index, frame in clip.frames(self.options.every):
                 small = frame if limit is None else images.shrink(frame, limit)
                 place = item.place / f"frame-{index:06d}"
@@ -255,25 +259,40 @@ class BatchReconstructor:
         start = time.perf_counter()
         options = self.options
         folder = options.out / place
-        if options.skip_existing and outputs.is_done(folder, name, options.outputs):
+        run = self._run_of(item)
+        if options.skip_existing and outputs.is_done(folder, name, options.outputs, run):
             self._note(Row(name, None, 0.0, "done before"))
             return
         image = load()
         faces = self.reconstructor.reconstruct(image, self._boxes_of(item, image))
         files = outputs.PictureFiles(
-            image, faces, self.reconstructor.engine.crop, folder, options.outputs
+            image, faces, self.reconstructor.engine.crop, folder, options.outputs, run
         )
         outputs.write_outputs(files, name)
         text = "; ".join(_line(face) for face in faces) or "no face found"
         self._note(Row(name, len(faces), time.perf_counter() - start, text))
 
-    def _boxes_of(self, item: Item, image: UInt8) -> list[Float32] | None:
+    def _run_of(self, item: Item) -> dict[str, Any]:
+        boxes = self._given_boxes(item)
+        return {
+            "engine": self.reconstructor.engine.name,
+            "max_size": self.options.max_size,
+            "max_faces": self.reconstructor.max_faces,
+            "min_score": self.reconstructor.min_score,
+            "boxes": None if boxes is None else [box.tolist() for box in boxes],
+        }
+
+    def _given_boxes(self, item: Item) -> list[Float32] | None:
         if self.options.boxes is None:
             return None
         for key in (str(item.path), item.path.as_posix(), item.path.name, item.path.stem):
             if key in self.options.boxes:
-                return [_inside(box, image, item.path) for box in self.options.boxes[key]]
+                return self.options.boxes[key]
         return []
+
+    def _boxes_of(self, item: Item, image: UInt8) -> list[Float32] | None:
+        boxes = self._given_boxes(item)
+        return None if boxes is None else [_inside(box, image, item.path) for box in boxes]
 
     def _note(self, row: Row) -> None:
         self.report.rows.append(row)

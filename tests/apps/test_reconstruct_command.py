@@ -213,6 +213,9 @@ def test_finished_pictures_are_skipped_unless_the_options_differ(
     assert again.skipped == 1 and again.exit_code == 0
     more = BatchOptions(tmp_path / "out", OutputOptions(kinds=("pose",)), skip_existing=True)
     assert run_batch(reconstructor, more, paths).skipped == 0
+    smaller = BatchOptions(tmp_path / "out", more.outputs, max_size=200, skip_existing=True)
+    assert run_batch(reconstructor, smaller, paths).skipped == 0
+    assert run_batch(reconstructor, smaller, paths).skipped == 1
 
 
 def test_boxes_bypass_detection(
@@ -240,6 +243,19 @@ def test_every_nth_frame_of_a_video_has_its_folder(
     assert report.faces == 3
     folders = sorted(path.name for path in (tmp_path / "out" / "clip").iterdir())
     assert folders == ["frame-000000", "frame-000003", "frame-000006"]
+
+
+def test_progress_counts_the_frames_of_a_video(
+    reconstructor: Reconstructor, tmp_path: Path
+) -> None:
+    frames = [clips.draw([clips.place(160, 120, 1.2)], 320, 240)] * 8
+    clip = clips.encode(tmp_path / "clip.mp4", frames)
+    told: list[int] = []
+    rows: list[batch.Row] = []
+    options = BatchOptions(tmp_path / "out", FEW, every=3)
+    runner = BatchReconstructor(reconstructor, options, rows.append, told.append)
+    runner.process(batch.find_items([clip])[0])
+    assert told == [3] and len(rows) == 3
 
 
 def test_large_pictures_are_shrunk_first(
