@@ -69,7 +69,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 where something failed, or no picture shows a face."""
+        """2 where no input could be read, 1 where one failed, or no picture shows a face."""
+        if self.failures and not self.rows:
+            return 2
         return int(bool(self.failures) or (self.faces == 0 and self.skipped == 0))
 
 
@@ -192,7 +194,8 @@ class BatchOptions:
     Attributes:
         out: folder of all outputs.
         outputs: what to write.
-        boxes: by file name, path as given, or path within the folder; None to detect.
+        boxes: in pixels of the picture before it is shrunk, by path as given, path within a folder,
+            or file name; None to detect.
         max_size: shrink larger pictures to this longer side.
         every: take every n-th frame of videos.
         skip_existing: leave out what a run with the same options has finished.
@@ -238,20 +241,14 @@ class BatchReconstructor:
             self.report.failures.append((str(item.path), str(error)))
 
     def _pictures(self, item: Item) -> Iterator[tuple[str, Path, Callable[[], UInt8]]]:
-        limit = self.options.max_size
         if not item.is_video:
-            yield (
-                str(item.path),
-                item.place,
-                lambda: images.read_image(item.path, max_size=limit),
-            )
+            yield str(item.path), item.place, partial(images.read_image, item.path)
             return
         with ClipReader(item.path) as clip:
             self._on_count(-(-clip.count // self.options.every))
             for index, frame in clip.frames(self.options.every):
-                small = frame if limit is None else images.shrink(frame, limit)
                 place = item.place / f"frame-{index:06d}"
-                yield f"{item.path} frame {index}", place, partial(np.asarray, small)
+                yield f"{item.path} frame {index}", place, partial(np.asarray, frame)
 
     def _process_picture(
         self, item: Item, name: str, place: Path, load: Callable[[], UInt8]
@@ -263,8 +260,13 @@ class BatchReconstructor:
         if options.skip_existing and outputs.is_done(folder, name, options.outputs, run):
             self._note(Row(name, None, 0.0, "done before"))
             return
-        image = load()
-        faces = self.reconstructor.reconstruct(image, self._boxes_of(item, image))
+        full = load()
+        boxes = self._boxes_of(item, full)
+        image = full if options.max_size is None else images.shrink(full, options.max_size)
+        if boxes is not None:
+            zoom = image.shape[1] / full.shape[1]
+            boxes = [np.asarray(zoom * (box + 0.5) - 0.5, np.float32) for box in boxes]
+        faces = self.reconstructor.reconstruct(image, boxes)
         files = outputs.PictureFiles(
             image, faces, self.reconstructor.engine.crop, folder, options.outputs, run
         )
@@ -285,7 +287,9 @@ class BatchReconstructor:
     def _given_boxes(self, item: Item) -> list[Float32] | None:
         if self.options.boxes is None:
             return None
-        for key in (str(item.path), item.path.as_posix(), item.path.name, item.path.stem):
+        parts = item.path.parts
+        names = ["/".join(parts[first:]) for first in range(len(parts))]
+        for key in (str(item.path), item.path.as_posix(), *names, item.path.stem):
             if key in self.options.boxes:
                 return self.options.boxes[key]
         return []

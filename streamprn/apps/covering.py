@@ -31,6 +31,7 @@ _DARKEST = np.float32(np.log(2e-3))
 # Texels of the 256 x 256 map.
 _MIDDLE = 56
 _BAND = 32
+_CHIN_BAND = 10
 _RIM = 4
 _GROWTH = 8
 _WIDEST_ARM = 60
@@ -45,10 +46,12 @@ def covered_texels(texture: UInt8, seen: Mask, topology: Topology, *, chin: bool
         topology: of the texture.
         chin: whether the shadow below the chin counts.
     """
-    other = _unlike_skin(texture, seen, topology)
-    if not chin:
-        first, end = _extent(topology, "eyes", axis=0)
-        other[_extent(topology, "nose")[1] :, first:end] = False
+    darker, off_tint = _unlike_skin(texture, seen, topology)
+    first, end = _extent(topology, "eyes", axis=0)
+    middle = np.s_[_extent(topology, "nose")[1] :, first:end]
+    off_tint[middle] = False
+    darker[middle] &= chin & (_depth_in(topology)[middle] < _CHIN_BAND)
+    other = (darker | off_tint) & topology.mask
     return _reaching_in(other, topology) if other.any() else other
 
 
@@ -68,23 +71,22 @@ def without_cover(texture: UInt8, covered: Mask, inside: Mask) -> UInt8:
     return np.asarray(np.where(inside[:, :, None], np.round(smooth), texture), np.uint8)
 
 
-def _unlike_skin(texture: UInt8, seen: Mask, topology: Topology) -> Mask:
+def _unlike_skin(texture: UInt8, seen: Mask, topology: Topology) -> tuple[Mask, Mask]:
+    """`(256, 256)` bool, twice: much darker than skin; of another tint."""
     features = topology.parts["eyes"] | topology.parts["brows"] | topology.parts["lips"]
     probe = vertex_mask_map(seen & ~features, topology) & (_depth_in(topology) > _MIDDLE)
     if not probe.any():
-        return np.zeros(topology.mask.shape, bool)
+        return np.zeros(topology.mask.shape, bool), np.zeros(topology.mask.shape, bool)
     smooth = cv2.GaussianBlur(texture, (0, 0), 1.5)
     light = np.maximum(LOG_LIGHT[smooth], _DARKEST)
     luma = light.mean(axis=2)
     tint = light[:, :, :2] - light[:, :, 2:]
     skin_luma, skin_tint = np.median(luma[probe]), np.median(tint[probe], axis=0)
-    other = (luma < skin_luma + _DARKER_THAN_SKIN) | (
-        np.abs(tint - skin_tint).max(axis=2) > _OTHER_TINT
-    )
     # A forehead shines: brighter and paler than skin there is skin.
     shine = (luma > skin_luma) & (np.abs(tint).sum(axis=2) < np.abs(skin_tint).sum())
     shine[_extent(topology, "brows")[0] :] = False
-    return np.asarray(other & ~shine & topology.mask)
+    off_tint = np.abs(tint - skin_tint).max(axis=2) > _OTHER_TINT
+    return luma < skin_luma + _DARKER_THAN_SKIN, off_tint & ~shine
 
 
 def _reaching_in(other: Mask, topology: Topology) -> Mask:

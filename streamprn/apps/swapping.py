@@ -37,6 +37,8 @@ _LARGEST_TEXTURE, _SMALLEST_TEXTURE = 2048, 128
 # Texels of the 256 x 256 map by which a part's mask grows, so that its rim lies on plain skin.
 _PART_MARGIN = 7
 _CHIN_RAMP = 16
+# Levels between the channels of a picture without colour, after JPEG.
+_GREY_SPREAD = 6
 # Opening of the mouth over its width; below, it counts as closed.
 _CLOSED_MOUTH = 0.06
 _INNER_LIPS = slice(60, 68)
@@ -332,10 +334,17 @@ class Patch:
     def blended_into(self, image: UInt8, match: ColourMatch | None) -> UInt8:
         """A copy of the picture with the patch in it."""
         out = image.copy()
-        source = self.source if match is None else match.apply(self.source)
+        source: Float32 | UInt8 = self.source if match is None else match.apply(self.source)
+        if match is not None and _is_grey(self.target):
+            source = np.repeat(source.mean(axis=2, keepdims=True), 3, axis=2)
         feather = max(2.0, 0.035 * self.face_px)
         out[self.box] = blending.poisson_blend(self.target, source, self.mask, feather, self.chin)
         return out
+
+
+def _is_grey(rgb: UInt8) -> bool:
+    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
+    return float(np.percentile(spread, 98)) <= _GREY_SPREAD
 
 
 def _box_in(vertices: Float32, image: UInt8) -> tuple[slice, slice] | None:

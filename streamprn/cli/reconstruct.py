@@ -110,7 +110,7 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0, or 1 where an input failed or no face was found."""
+    """Run the command; 0, 1 where an input failed or no face was found, 2 where all failed."""
     from streamprn.apps.batch import find_items
 
     options = _options(args)
@@ -179,16 +179,19 @@ def _print_report(report: Report, out: Path) -> None:
     from streamprn.cli.console import stdout_console
 
     console = stdout_console()
-    table = Table("picture", "faces", "ms", "face widths and poses in degrees")
-    for row in report.rows:
-        faces = "-" if row.faces is None else str(row.faces)
-        table.add_row(escape(row.name), faces, f"{1e3 * row.seconds:.0f}", escape(row.text))
-    console.print(table)
-    console.print(
-        f"{len(report.rows)} pictures, {report.faces} faces, {report.skipped} done before, "
-        f"{len(report.failures)} failed; outputs in {escape(str(out))}",
-        highlight=False,
-    )
+    if report.rows:
+        table = Table("picture", "faces", "ms", "face widths and poses in degrees")
+        for row in report.rows:
+            faces = "-" if row.faces is None else str(row.faces)
+            table.add_row(escape(row.name), faces, f"{1e3 * row.seconds:.0f}", escape(row.text))
+        console.print(table)
+        console.print(
+            f"{len(report.rows)} pictures, {report.faces} faces, {report.skipped} done before, "
+            f"{len(report.failures)} failed; outputs in {escape(str(out))}",
+            highlight=False,
+        )
+        if not report.faces and not report.skipped:
+            console.print("no face found: try --detector full, or --min-score 0.3", style="yellow")
     for name, reason in report.failures:
         text = reason if reason.startswith(name) else f"{name}: {reason}"
         console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)

@@ -215,3 +215,10 @@ def test_a_closed_mouth_shows_no_teeth_of_the_reference(
     lip = np.mean([reference.textures[0][int((1 - v) * size), int(u * size)] for u, v in lips])
     assert reference.texture_for(500.0, opening=0.3)[y, x].mean() > lip
     assert reference.texture_for(500.0, opening=0.01)[y, x].mean() < lip
+
+
+def test_a_grey_picture_stays_grey(reference: ReferenceFace, face: Reconstruction) -> None:
+    grey = np.repeat(face.image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    swapped = swapper(reference).swap(grey, face.vertices)
+    assert (swapped != grey).any()
+    assert np.ptp(swapped, axis=2).max() == 0
