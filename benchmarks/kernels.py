@@ -223,6 +223,23 @@ def uv_cases(scene: Scene) -> Iterator[Case]:
         "NumPy",
         lambda: numpy_restore(position_map, texel, matrix),
     )
+    control = uv.control_points(points, operator)
+    yield Case(
+        "uv.control_points",
+        f"{m} points",
+        lambda: uv.control_points(points, operator, control),
+        "SciPy CSR",
+        lambda: stage1 @ points[0],
+    )
+    yield Case(
+        "uv.restore_control",
+        f"{n} vertices",
+        lambda: uv.restore_control(control[0], operator, matrix, out),
+        "the map, then its vertices",
+        lambda: uv.restore_with_bounds(
+            uv.position_map_of(control[0], operator, maps[0]), texel, matrix, out
+        ),
+    )
     yield Case("uv.bounds", f"{n} vertices", lambda: uv.bounds(vertices))
     yield Case("uv.quantise", f"{n} vertices", lambda: uv.quantise(vertices))
 

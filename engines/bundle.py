@@ -6,6 +6,7 @@ import difflib
 import math
 import zlib
 from dataclasses import dataclass, fields
+from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -89,7 +90,7 @@ class Bundle:
         return Subdivision.load(self.operator_file, topology)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subdivision:
     """The linear map from a network's P points to the texels of a topology.
 
@@ -165,13 +166,15 @@ class Subdivision:
         return cls(starts[:-1], sources, weights, operator)
 
     def correct(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points `(B, P, 3)` to the control points of the surface, the same shape.
+        """Points `(B, P, 3)` float32 moved by stage 0: `(B, P, 4)`, see `kernels.uv.combine`."""
+        from streamprn.kernels import uv
 
-        Without a matrix product: BLAS would wake its threads for this little, which cost
-        milliseconds where other threads had the cores.
-        """
-        gathered = points[:, self.sources] * self.weights[:, None]
-        return np.add.reduceat(gathered, self.starts, axis=1)
+        return uv.combine(points, *self._rows)
+
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        ends = np.append(self.starts, self.sources.shape[0]).astype(np.int32)
+        return ends, self.sources.astype(np.int32), self.weights
 
 
 class _Manifest:

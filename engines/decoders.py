@@ -1,29 +1,38 @@
-"""From a network's outputs to position maps in crop pixels."""
+"""From a network's outputs to the surfaces of faces, in crop pixels."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from streamprn.engines.surfaces import ControlLayout, ControlSurface, MapLayout, MapSurface
+from streamprn.engines.topology import UV_SIZE
 from streamprn.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from streamprn.engines.bundle import Bundle, Subdivision
+    from streamprn.engines.protocol import Surface
     from streamprn.engines.topology import Topology
 
     Outputs = Mapping[str, NDArray[np.float32]]
 
 
-class Decoder(Protocol):
-    """Turns what a network says of B crops into maps and scores."""
+# From the network's axes to those of a surface.
+SCALE = np.array([1, 1, -1], np.float32)
+CENTRE = np.array([0.5, 0.5, 0], np.float32)
 
-    def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Fill `maps` `(B, 256, 256, 3)` as `protocol.Inference` says; return `(B,)` scores."""
+
+class Decoder(Protocol):
+    """Turns what a network says of B crops into surfaces and scores."""
+
+    def decode(self, outputs: Outputs, count: int) -> tuple[Sequence[Surface], NDArray[np.float32]]:
+        """The faces of `count` crops, which own their data, and `(count,)` scores."""
 
 
 class SubdivisionDecoder:
@@ -34,33 +43,43 @@ class SubdivisionDecoder:
     probability.
     """
 
-    def __init__(self, subdivision: Subdivision) -> None:
+    def __init__(self, subdivision: Subdivision, topology: Topology) -> None:
         self._subdivision = subdivision
+        self._layout = ControlLayout(subdivision.operator, topology)
 
-    def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def decode(self, outputs: Outputs, count: int) -> tuple[Sequence[Surface], NDArray[np.float32]]:
         """See `Decoder.decode`."""
         from streamprn.kernels import uv
 
-        shape = (maps.shape[0], self._subdivision.starts.shape[0], 3)
-        points = _output(outputs, "points", shape) * np.array([1, 1, -1], np.float32)
-        points[:, :, :2] -= np.float32(0.5)
-        control = self._subdivision.correct(points)
-        uv.subdivide(control, self._subdivision.operator, out=maps)
-        logits = np.clip(_output(outputs, "logit", (maps.shape[0],)), -60, 60)
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        shape = (count, self._subdivision.starts.shape[0], 3)
+        points = _output(outputs, "points", shape) * SCALE - CENTRE
+        control = uv.control_points(self._subdivision.correct(points), self._layout.operator)
+        logits = _output(outputs, "logit", (count,)).tolist()
+        scores = np.array([_probability(logit) for logit in logits], np.float32)
+        # A copy each: a surface outlives its batch, and shall not keep the others alive.
+        faces = [
+            ControlSurface(face.copy() if count > 1 else face, self._layout) for face in control
+        ]
+        return faces, scores
+
+
+def _probability(logit: float) -> float:
+    """The logistic function; NaN for NaN."""
+    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 
 
 class PositionMapDecoder:
     """A network that gives the position map itself, in units of `scale` crop pixels."""
 
     def __init__(self, topology: Topology, scale: float) -> None:
-        self._factor = np.float32(scale) * topology.mask[None, :, :, None].astype(np.float32)
+        self._factor = np.float32(scale) * topology.mask[:, :, None].astype(np.float32)
+        self._layout = MapLayout(topology)
 
-    def decode(self, outputs: Outputs, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def decode(self, outputs: Outputs, count: int) -> tuple[Sequence[Surface], NDArray[np.float32]]:
         """See `Decoder.decode`."""
-        found = _output(outputs, next(iter(outputs)), maps.shape)
-        np.multiply(found, self._factor, out=maps)
-        return np.full(maps.shape[0], np.nan, np.float32)
+        found = _output(outputs, next(iter(outputs)), (count, UV_SIZE, UV_SIZE, 3))
+        faces = [MapSurface(face * self._factor, self._layout) for face in found]
+        return faces, np.full(count, np.nan, np.float32)
 
 
 def _output(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -77,7 +96,7 @@ def _output(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.f
 def open_decoder(bundle: Bundle, topology: Topology) -> Decoder:
     """The decoder that the bundle's manifest names."""
     if bundle.decoder == "subdivision":
-        return SubdivisionDecoder(bundle.subdivision(topology))
+        return SubdivisionDecoder(bundle.subdivision(topology), topology)
     if bundle.decoder == "position-map":
         return PositionMapDecoder(topology, bundle.output_scale)
     raise EngineError(f"engine {bundle.name}: there is no decoder {bundle.decoder!r}")

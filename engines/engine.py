@@ -11,7 +11,7 @@ from streamprn.engines import registry
 from streamprn.engines.decoders import Decoder, open_decoder
 from streamprn.engines.protocol import CropRule, Inference, Runtime
 from streamprn.engines.runtimes.spec import NetworkSpec
-from streamprn.engines.topology import UV_SIZE, Topology
+from streamprn.engines.topology import Topology
 from streamprn.errors import BackendError
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ class BundleEngine:
         self._max_batch = max_batch
         self._topology = bundle.topology()
         self._decoder: Decoder = open_decoder(bundle, self._topology)
-        self._maps = np.zeros((max_batch, UV_SIZE, UV_SIZE, 3), np.float32)
 
     @property
     def name(self) -> str:
@@ -69,16 +68,14 @@ class BundleEngine:
         return self._max_batch
 
     def infer(self, crops: NDArray[np.float32]) -> Inference:
-        """Crops `(B, S, S, 3)` float32 RGB in 0..1 to position maps; see `protocol.Engine`."""
+        """Crops `(B, S, S, 3)` float32 RGB in 0..1 to faces; see `protocol.Engine`."""
         size = self.crop.size
         if crops.shape[1:] != (size, size, 3) or not 1 <= crops.shape[0] <= self._max_batch:
             raise ValueError(
                 f"crops must be (1..{self._max_batch}, {size}, {size}, 3), not {crops.shape}"
             )
         outputs = self._runtime.run(np.ascontiguousarray(crops, np.float32))
-        maps = self._maps[: crops.shape[0]]
-        scores = self._decoder.decode(outputs, maps)
-        return Inference(maps=maps, scores=scores)
+        return Inference(*self._decoder.decode(outputs, crops.shape[0]))
 
     def warm_up(self) -> None:
         """Run once on zeros for every batch size, so that the first face is not late."""

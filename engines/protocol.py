@@ -11,6 +11,8 @@ import numpy as np
 from streamprn.records import Roi
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
@@ -133,20 +135,48 @@ class CropRule:
         return roi.side / self.span
 
 
+class Surface(Protocol):
+    """A face in **crop pixels**: x right, y down with pixel centres at integers, z to the camera.
+
+    It owns its data: it stays valid while the engine goes on, and in another thread. What tracking
+    needs is cheap; the vertices are made when somebody asks for them.
+    """
+
+    def outline(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Bounds of the vertices, to a texel, `(4,)` x0, y0, x1, y1; landmarks `(68, 3)`."""
+
+    def restore(
+        self, frame_from_crop: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vertices in the frame, and their bounds.
+
+        Args:
+            frame_from_crop: `(2, 3)` similarity; z is multiplied by its scale.
+
+        Returns:
+            New arrays: `(N, 3)` float32 frame pixels, z with minimum 0; and `(4,)` xyxy.
+        """
+
+    def position_map(self) -> NDArray[np.float32]:
+        """`(256, 256, 3)` float32 crop pixels, any offset in z; 0 outside the topology's mask."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inference:
     """What an engine says of B crops.
 
     Attributes:
-        maps: `(B, 256, 256, 3)` float32 position maps in **crop pixels**: x right, y down with
-            pixel centres at integers, z towards the camera in the same unit (any offset). Texels
-            outside the topology's mask are 0. May be a view of a buffer that the engine reuses:
-            it is valid until the next call of `infer` in the same thread.
+        surfaces: the B faces.
         scores: `(B,)` float32 face probability, NaN where the network gives none.
     """
 
-    maps: NDArray[np.float32]
+    surfaces: Sequence[Surface]
     scores: NDArray[np.float32]
+
+    @property
+    def maps(self) -> NDArray[np.float32]:
+        """The position maps of all faces, `(B, 256, 256, 3)`; see `Surface.position_map`."""
+        return np.stack([surface.position_map() for surface in self.surfaces])
 
 
 @runtime_checkable
@@ -174,7 +204,7 @@ class Engine(Protocol):
         """The most crops that `infer` takes in one call."""
 
     def infer(self, crops: NDArray[np.float32]) -> Inference:
-        """Crops `(B, S, S, 3)` float32 RGB in 0..1 to position maps.
+        """Crops `(B, S, S, 3)` float32 RGB in 0..1 to faces.
 
         Raises:
             BackendError: the runtime failed.

@@ -1,7 +1,7 @@
 """How kernels are compiled, and the small helpers that their wrappers share.
 
-Numba's disk cache notices a change of the file that holds a driver, not of the maths functions
-that are inlined into it. `driver` therefore adds the state of `maths/` to the stamp.
+Numba's disk cache notices a change of the file that holds a driver, not of the functions that are
+inlined into it. `driver` therefore adds the state of `maths/` and `_lanes.py` to the stamp.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def driver(*, fastmath: bool = False) -> Callable[[F], F]:
 
 
 def _maths_stamp() -> tuple[float, int]:
-    states = [path.stat() for path in (Path(__file__).parent / "maths").glob("*.py")]
+    here = Path(__file__).parent
+    states = [path.stat() for path in [here / "_lanes.py", *(here / "maths").glob("*.py")]]
     return max(state.st_mtime for state in states), sum(state.st_size for state in states)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.kernels._jit import as_points, driver
+from streamprn.kernels._jit import as_points, driver, maths
+from streamprn.kernels._lanes import LANES, add4, lane4, load4, multiply4, spread4
 from streamprn.kernels.maths.rotation import (
     euler_to_matrix,
     horn_matrix,
@@ -42,6 +43,7 @@ class Reference:
     Attributes:
         table: `(4, N)` float32: the weight times the centred shape, and the weight, where the
             weights sum to 1.
+        rows: `(N, 4)` float32, the same the other way round.
         centre: `(3,)` float64, the weighted mean of the shape.
         spread: the weighted mean square distance from it.
     """
@@ -62,6 +64,7 @@ class Reference:
         self.table: NDArray[np.float32] = np.ascontiguousarray(
             np.vstack([w * centred.T, w]), np.float32
         )
+        self.rows: NDArray[np.float32] = np.ascontiguousarray(self.table.T)
 
 
 def estimate(vertices: NDArray[np.float32], reference: Reference) -> Pose:
@@ -82,7 +85,7 @@ def estimate(vertices: NDArray[np.float32], reference: Reference) -> Pose:
             f"{vertices.shape[0]} vertices do not fit a reference of {reference.table.shape[1]}"
         )
     result = np.empty(20)
-    _estimate(vertices, reference.table, reference.centre, reference.spread, result)
+    _estimate(vertices, reference.table, reference.rows, reference.centre, reference.spread, result)
     yaw, pitch, roll = result[13:16].tolist()
     return Pose(
         rotation=result[:9].reshape(3, 3),
@@ -95,42 +98,29 @@ def estimate(vertices: NDArray[np.float32], reference: Reference) -> Pose:
     )
 
 
+@maths
+def _add_block(sums: Any, axis: Any, block: Any) -> None:
+    for row in range(LANES):
+        sums[row, axis] += lane4(block, row)
+
+
 @driver(fastmath=True)
-def _moments(vertices: Any, table: Any, moments: Any) -> None:
+def _moments(vertices: Any, rows: Any, moments: Any) -> None:
     """Sums `(4, 3)` of table row times vertex, relative to a vertex, in float64 by blocks."""
     ox, oy, oz = vertices[0, 0], vertices[0, 1], vertices[0, 2]
-    for i in range(4):
+    for i in range(LANES):
         for j in range(3):
             moments[i, j] = 0.0
     for start in range(0, vertices.shape[0], BLOCK):
-        xx = xy = xz = yx = yy = yz = zx = zy = zz = wx = wy = wz = ZERO
+        xs = ys = zs = spread4(ZERO)
         for n in range(start, min(start + BLOCK, vertices.shape[0])):
-            x, y, z = vertices[n, 0] - ox, vertices[n, 1] - oy, vertices[n, 2] - oz
-            a, b, c, w = table[0, n], table[1, n], table[2, n], table[3, n]
-            xx += a * x
-            xy += a * y
-            xz += a * z
-            yx += b * x
-            yy += b * y
-            yz += b * z
-            zx += c * x
-            zy += c * y
-            zz += c * z
-            wx += w * x
-            wy += w * y
-            wz += w * z
-        moments[0, 0] += xx
-        moments[0, 1] += xy
-        moments[0, 2] += xz
-        moments[1, 0] += yx
-        moments[1, 1] += yy
-        moments[1, 2] += yz
-        moments[2, 0] += zx
-        moments[2, 1] += zy
-        moments[2, 2] += zz
-        moments[3, 0] += wx
-        moments[3, 1] += wy
-        moments[3, 2] += wz
+            row = load4(rows, LANES * n)
+            xs = add4(xs, multiply4(row, spread4(vertices[n, 0] - ox)))
+            ys = add4(ys, multiply4(row, spread4(vertices[n, 1] - oy)))
+            zs = add4(zs, multiply4(row, spread4(vertices[n, 2] - oz)))
+        _add_block(moments, 0, xs)
+        _add_block(moments, 1, ys)
+        _add_block(moments, 2, zs)
     moments[3, 0] += ox
     moments[3, 1] += oy
     moments[3, 2] += oz
@@ -212,11 +202,11 @@ def _solve(moments: Any, spread: Any, result: Any) -> Any:
 
 
 @driver()
-def _estimate(vertices: Any, table: Any, centre: Any, spread: Any, result: Any) -> None:
+def _estimate(vertices: Any, table: Any, rows: Any, centre: Any, spread: Any, result: Any) -> None:
     moments = np.zeros((4, 3))
     middle = centre.copy()
     if vertices.shape[0] > 0:
-        _moments(vertices, table, moments)
+        _moments(vertices, rows, moments)
     total = 0.0
     for i in range(4):
         for j in range(3):

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.kernels import raster
-from streamprn.kernels._jit import as_points, as_triangles, driver, frozen, output
-from streamprn.kernels.maths.sample import image_replicate, to_byte
+from streamprn.kernels._jit import as_points, as_triangles, driver, frozen, maths, output
+from streamprn.kernels._lanes import (
+    add4,
+    lane4,
+    load_bytes4,
+    multiply4,
+    pack4,
+    spread4,
+    subtract4,
+)
+from streamprn.kernels.maths.sample import clamp, image_replicate, to_byte
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,7 +144,7 @@ def render(
     elif uv is not None and texture is not None:
         texture = as_image(texture)
         places = texels_from_uv(uv, texture.shape[0], texture.shape[1])
-        _shade_texture(drawn.triangle, drawn.barycentric, triangles, places, texture, rgb)
+        _texture(texture, places, triangles, drawn.triangle, drawn.barycentric, rgb)
     else:
         raise ValueError("render needs colours, or uv and texture")
     coverage: NDArray[np.bool_] = drawn.triangle >= 0
@@ -149,17 +158,61 @@ def as_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frozen(image)  # type: ignore[no-any-return]
 
 
+@maths
+def _colour_at(image: Any, pixels: Any, x: Any, y: Any) -> Any:
+    """`maths.sample.image_replicate` of all channels at once, in four lanes.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        pixels: the same, flat.
+        x: column.
+        y: row.
+    """
+    height, width = image.shape[0], image.shape[1]
+    x = clamp(x, ZERO, np.float32(width - 1))
+    y = clamp(y, ZERO, np.float32(height - 1))
+    c, r = np.int32(x), np.int32(y)
+    if c + 2 >= width and r + 2 >= height:
+        # The fourth lane of the last pixel would read past the image.
+        return pack4(
+            image_replicate(image, x, y, 0),
+            image_replicate(image, x, y, 1),
+            image_replicate(image, x, y, 2),
+            ZERO,
+        )
+    right = np.intp(3 if c + 1 < width else 0)
+    below = np.intp(3 * width if r + 1 < height else 0)
+    fx, fy = spread4(x - np.float32(c)), spread4(y - np.float32(r))
+    place = np.intp(r) * 3 * width + 3 * np.intp(c)
+    v00, v01 = load_bytes4(pixels, place), load_bytes4(pixels, place + right)
+    v10, v11 = load_bytes4(pixels, place + below), load_bytes4(pixels, place + below + right)
+    top = add4(v00, multiply4(subtract4(v01, v00), fx))
+    bottom = add4(v10, multiply4(subtract4(v11, v10), fx))
+    return add4(top, multiply4(subtract4(bottom, top), fy))
+
+
 @driver(fastmath=True)
 def _vertex_colours(image: Any, vertices: Any, out: Any) -> None:
+    pixels = image.reshape(-1)
     for n in range(vertices.shape[0]):
+        colour = _colour_at(image, pixels, vertices[n, 0], vertices[n, 1])
         for channel in range(3):
-            out[n, channel] = to_byte(
-                image_replicate(image, vertices[n, 0], vertices[n, 1], channel)
-            )
+            out[n, channel] = to_byte(lane4(colour, channel))
 
 
 @driver(fastmath=True)
-def _texture(image: Any, vertices: Any, triangles: Any, owner: Any, weights: Any, out: Any) -> None:
+def _texture(image: Any, places: Any, triangles: Any, owner: Any, weights: Any, out: Any) -> None:
+    """Colour each pixel of a chart, or of a drawn mesh, by its point in the image.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        places: `(N, 2 or more)` float32, where each vertex lies in it.
+        triangles: `(T, 3)`.
+        owner: see `Raster.triangle`.
+        weights: see `Raster.barycentric`.
+        out: the owner's shape and 3, uint8; black where it has no triangle.
+    """
+    pixels = image.reshape(-1)
     for r in range(owner.shape[0]):
         for c in range(owner.shape[1]):
             t = owner[r, c]
@@ -169,10 +222,11 @@ def _texture(image: Any, vertices: Any, triangles: Any, owner: Any, weights: Any
             i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             a, b = weights[r, c, 0], weights[r, c, 1]
             last = ONE - a - b
-            x = a * vertices[i, 0] + b * vertices[j, 0] + last * vertices[k, 0]
-            y = a * vertices[i, 1] + b * vertices[j, 1] + last * vertices[k, 1]
+            x = a * places[i, 0] + b * places[j, 0] + last * places[k, 0]
+            y = a * places[i, 1] + b * places[j, 1] + last * places[k, 1]
+            colour = _colour_at(image, pixels, x, y)
             for channel in range(3):
-                out[r, c, channel] = to_byte(image_replicate(image, x, y, channel))
+                out[r, c, channel] = to_byte(lane4(colour, channel))
 
 
 @driver()
@@ -191,20 +245,3 @@ def _shade_colours(owner: Any, weights: Any, triangles: Any, colours: Any, rgb: 
                         + last * np.float32(colours[k, channel])
                     )
                     rgb[r, c, channel] = to_byte(value)
-
-
-@driver()
-def _shade_texture(
-    owner: Any, weights: Any, triangles: Any, places: Any, texture: Any, rgb: Any
-) -> None:
-    for r in range(owner.shape[0]):
-        for c in range(owner.shape[1]):
-            t = owner[r, c]
-            if t >= 0:
-                i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                a, b = weights[r, c, 0], weights[r, c, 1]
-                last = ONE - a - b
-                x = a * places[i, 0] + b * places[j, 0] + last * places[k, 0]
-                y = a * places[i, 1] + b * places[j, 1] + last * places[k, 1]
-                for channel in range(3):
-                    rgb[r, c, channel] = to_byte(image_replicate(texture, x, y, channel))

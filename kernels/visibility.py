@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Pixels of the longer side of the face's own image; finer than the mesh finds its gaps.
 SIDE = 192
-# In pixels of that image: how far behind the surface a vertex may be and still be on it.
-BIAS = np.float32(2.0)
+# As a part of that side: how far behind the surface a vertex may be and still be on it.
+BIAS = 2.0 / 192.0
 # Cosine to the camera below which a vertex looks away.
 GRAZING = np.float32(0.05)
 
@@ -29,6 +29,7 @@ def visible_vertices(
     vertices: NDArray[np.float32],
     triangles: NDArray[np.int32],
     normals: NDArray[np.float32] | None = None,
+    side: int = SIDE,
 ) -> NDArray[np.bool_]:
     """Whether each vertex faces the camera and nothing stands before it.
 
@@ -36,6 +37,7 @@ def visible_vertices(
         vertices: `(N, 3)` float32, frame pixels.
         triangles: `(T, 3)` int32, as in `normals.vertex_normals`.
         normals: `(N, 3)` float32 of `normals.vertex_normals`, where they are known already.
+        side: pixels of the longer side of the face's own image; fewer suit a coarser mesh.
 
     Returns:
         `(N,)` bool; false for vertices that are not finite.
@@ -46,11 +48,11 @@ def visible_vertices(
             vertices, triangles, scratch("normals", vertices.shape, np.float32)
         )
     placed = scratch("placed", vertices.shape, np.float32)
-    _place(vertices, SIDE, placed)
-    depth = scratch("visibility", (SIDE, SIDE), np.float32)
-    raster.depth(placed, triangles, SIDE, SIDE, depth)
+    _place(vertices, side, placed)
+    depth = scratch("visibility", (side, side), np.float32)
+    raster.depth(placed, triangles, side, side, depth)
     visible = np.empty(vertices.shape[0], np.bool_)
-    _visible(placed, normals, depth, BIAS, GRAZING, visible)
+    _visible(placed, normals, depth, np.float32(BIAS * side), GRAZING, visible)
     return visible
 
 
@@ -59,9 +61,10 @@ def visible_landmarks(
     triangles: NDArray[np.int32],
     landmarks: NDArray[np.int32],
     normals: NDArray[np.float32] | None = None,
+    side: int = SIDE,
 ) -> NDArray[np.bool_]:
     """`visible_vertices` of the landmark vertices `(68,)` int32 alone: `(68,)` bool."""
-    return visible_vertices(vertices, triangles, normals)[landmarks]
+    return visible_vertices(vertices, triangles, normals, side)[landmarks]
 
 
 @driver()

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from streamprn.kernels._jit import driver, frozen, maths, output
+from streamprn.kernels._lanes import (
+    add4,
+    lane4,
+    load_bytes4,
+    multiply4,
+    spread4,
+    store4,
+    subtract4,
+)
 from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
 from streamprn.kernels.maths.sample import (
     coverage,
-    image_bilinear,
     image_replicate,
     plane_bilinear,
     plane_replicate,
@@ -187,29 +195,53 @@ def _fill(row: Any, value: Any) -> None:
 
 
 @maths
+def _pixel_bilinear(flat: Any, stride: Any, x: Any, y: Any) -> Any:
+    """All colours of an RGB pixel at once: `maths.sample.mix` in four lanes.
+
+    Args:
+        flat: `(H * W * 3,)` uint8.
+        stride: 3 W.
+        x: column, 0 <= x < W - 2: the fourth lane reads the first byte of a further pixel.
+        y: row, 0 <= y < H - 1.
+    """
+    c, r = np.int32(x), np.int32(y)
+    fx, fy = spread4(x - np.float32(c)), spread4(y - np.float32(r))
+    place = np.intp(r) * stride + 3 * np.intp(c)
+    v00, v01 = load_bytes4(flat, place), load_bytes4(flat, place + 3)
+    v10, v11 = load_bytes4(flat, place + stride), load_bytes4(flat, place + stride + 3)
+    top = add4(v00, multiply4(subtract4(v01, v00), fx))
+    bottom = add4(v10, multiply4(subtract4(v11, v10), fx))
+    return add4(top, multiply4(subtract4(bottom, top), fy))
+
+
+@maths
 def _rgb_row(
     image: Any, m: Any, r: Any, across: Any, down: Any, gain: Any, bias: Any, row: Any
 ) -> None:
     """A crop row whose samples all lie inside the image; constant taps unroll its loops."""
-    weight = gain / np.float32(across * down)
+    weight, lift = spread4(gain / np.float32(across * down)), spread4(bias)
+    stride = np.intp(3 * image.shape[1])
+    pixels, out = image.reshape(-1), row.reshape(-1)
+    last = row.shape[0] - 1
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
     x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
     right_x, right_y = m[0, 0] / np.float32(across), m[1, 0] / np.float32(across)
     below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
     for column in range(row.shape[0]):
-        red = green = blue = ZERO
+        total = spread4(ZERO)
         for j in range(down):
             px = x + m[0, 0] * np.float32(column) + below_x * np.float32(j)
             py = y + m[1, 0] * np.float32(column) + below_y * np.float32(j)
             for _ in range(across):
-                red += image_bilinear(image, px, py, 0)
-                green += image_bilinear(image, px, py, 1)
-                blue += image_bilinear(image, px, py, 2)
+                total = add4(total, _pixel_bilinear(pixels, stride, px, py))
                 px += right_x
                 py += right_y
-        row[column, 0] = red * weight + bias
-        row[column, 1] = green * weight + bias
-        row[column, 2] = blue * weight + bias
+        total = add4(multiply4(total, weight), lift)
+        if column < last:
+            store4(out, 3 * column, total)
+        else:
+            for channel in range(3):
+                row[column, channel] = lane4(total, channel)
 
 
 @driver(fastmath=True)
@@ -257,7 +289,7 @@ def _warp_rgb(image: Any, matrices: Any, scale: Any, bias: Any, zero: Any, out: 
             row = out[k, r]
             if not finite:
                 _fill(row, bias)
-            elif _row_inside(m, r, size, width, height, GUARD):
+            elif _row_inside(m, r, size, width - 1, height, GUARD):
                 _rgb_row_inside(image, m, r, (across, down), scale, bias, row)
             else:
                 _rgb_row_border(image, m, r, across, down, scale, bias, zero, row)

@@ -20,7 +20,8 @@ import numpy as np
 from streamprn.config import Config, SourceConfig
 from streamprn.detect import Cadence, CadencedFinder, Finder, KnownBoxes, TiledSearch
 from streamprn.errors import ConfigError
-from streamprn.geometry import FaceGeometry, RestoredFace, Smoother, Smoothing
+from streamprn.follow import FollowedFace, observe
+from streamprn.geometry import FaceGeometry, Smoother, Smoothing
 from streamprn.mailbox import Mailbox
 from streamprn.publish import CurveKeys, Publisher
 from streamprn.records import (
@@ -110,7 +111,7 @@ class _Seen:
 
     stream: _Stream
     frame: Frame
-    faces: list[RestoredFace] = field(default_factory=list)
+    faces: list[FollowedFace] = field(default_factory=list)
     tracked_ns: int = 0
     inferred_ns: int = 0
     spans_ns: dict[str, int] = field(default_factory=dict)
@@ -284,10 +285,7 @@ class Pipeline:
         if self._detector is not None:
             self._detector.detect(frame.image)
         self._regressor.regress([View(FrameImage.from_rgb(frame.image.rgb), roi)] * 2)
-        faces = [
-            RestoredFace(1, 1.0, roi, sighting.vertices, sighting.box_xyxy)
-            for sighting in from_planes
-        ]
+        faces = [FollowedFace(1, 1.0, sighting).restored() for sighting in from_planes]
         smoother = _open_smoother(self._config)
         if smoother is not None:
             smoother.smooth(faces, 0)
@@ -347,11 +345,11 @@ class Pipeline:
         for one in seen:
             one.stream.tracker.settle()
             one.inferred_ns = now
+            one.spans_ns["track"] += times.aim_ns // len(seen)
             one.spans_ns |= {
                 "decode": one.frame.decoded_ns - one.frame.captured_ns,
                 "crop": times.crop_ns // len(seen),
                 "network": times.network_ns // len(seen),
-                "restore": times.restore_ns // len(seen),
             }
         return seen
 
@@ -378,15 +376,7 @@ class Pipeline:
         for (one, track), sighting in zip(work, sightings, strict=True):
             image = one.frame.image
             size_wh = (image.width, image.height)
-            is_face = one.stream.tracker.observe(
-                track, sighting.score, sighting.box_xyxy, sighting.next_roi, size_wh
-            )
-            if is_face:
-                one.faces.append(
-                    RestoredFace(
-                        track.id, track.score, sighting.roi, sighting.vertices, sighting.box_xyxy
-                    )
-                )
+            one.faces += observe(one.stream.tracker, [(track, sighting)], size_wh)
         return times
 
     def _hand_over(self, seen: _Seen, stop: threading.Event) -> None:
@@ -410,7 +400,8 @@ class Pipeline:
     def _finish(self, seen: _Seen) -> None:
         began = time.monotonic_ns()
         stream, frame = seen.stream, seen.frame
-        faces = seen.faces
+        faces = [face.restored() for face in seen.faces]
+        restored = time.monotonic_ns()
         if stream.smoother is not None:
             faces = stream.smoother.smooth(faces, frame.captured_ns)
         wanted = self._wanted(frame.stream)
@@ -421,7 +412,12 @@ class Pipeline:
             size_wh = (frame.image.width, frame.image.height)
             result = replace(result, depth=self._geometry.depth(size_wh, faces))
         done = time.monotonic_ns()
-        spans = {**seen.spans_ns, "handover": began - seen.inferred_ns, "geometry": done - began}
+        spans = {
+            **seen.spans_ns,
+            "handover": began - seen.inferred_ns,
+            "restore": restored - began,
+            "geometry": done - restored,
+        }
         result = replace(result, spans_ns=spans)
         published_ns = self._publisher.publish(result)
         stream.stats.add(frame.captured_ns, published_ns, len(faces))

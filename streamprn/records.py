@@ -33,6 +33,7 @@ __all__ = [
     "FrameResult",
     "Kind",
     "Pose",
+    "RestoredFace",
     "Roi",
     "SourceState",
     "SourceStatus",
@@ -222,6 +223,25 @@ class Pose:
     pitch: float
     roll: float
     quaternion: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredFace:
+    """A followed face in the frame, before anything is computed from it.
+
+    Attributes:
+        id: see `FaceResult`, as are `score` and `roi`.
+        score: 0..1.
+        roi: the region that the network saw.
+        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0.
+        box_xyxy: `(4,)` float32, their bounds.
+    """
+
+    id: int
+    score: float
+    roi: Roi
+    vertices: Float32
+    box_xyxy: Float32
 
 
 @dataclass(frozen=True, slots=True)

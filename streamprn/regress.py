@@ -1,4 +1,4 @@
-"""Crops of many frames in one call of the engine; position maps restored to their frames."""
+"""Crops of many frames in one call of the engine, and where to look in their next frames."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamprn.kernels import uv, warp
+from streamprn.kernels import warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from streamprn.engines.protocol import Engine
-    from streamprn.engines.topology import Topology
+    from streamprn.engines.protocol import Engine, Surface
     from streamprn.records import FrameImage, Roi
 
-IDENTITY = np.eye(2, 3, dtype=np.float32)
 #: One crop costs less from the decoder's planes; with more, one conversion to RGB does.
 MAX_PLANE_CROPS = 2
-#: Every so many vertices, and the outline, tell the bounds of a face for the next ROI.
-BOUNDS_STRIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +36,31 @@ class Sighting:
     """What the engine saw in one view.
 
     Attributes:
-        roi: the region that gave the map (another than asked for after a second crop).
+        roi: the region that was looked at last (another than asked for after a second crop).
         next_roi: the region that fits the face.
         score: 0..1, NaN where the engine gives none.
-        vertices: `(N, 3)` float32 frame pixels, owned by the receiver.
-        box_xyxy: `(4,)` their bounds.
+        surface: the face itself, in crop pixels.
+        frame_from_crop: `(2, 3)` float32, from there to the frame.
     """
 
     roi: Roi
     next_roi: Roi
     score: float
-    vertices: NDArray[np.float32]
-    box_xyxy: NDArray[np.float32]
+    surface: Surface
+    frame_from_crop: NDArray[np.float32]
+
+    def restore(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vertices `(N, 3)` float32 in frame pixels, z with minimum 0; and their box `(4,)`."""
+        return self.surface.restore(self.frame_from_crop)
 
 
 @dataclass(slots=True)
 class RegressTimes:
-    """Nanoseconds that one call spent on cropping, in the engine, and on restoring."""
+    """Nanoseconds that one call spent on cropping, in the engine, and on finding the next ROIs."""
 
     crop_ns: int = 0
     network_ns: int = 0
-    restore_ns: int = 0
+    aim_ns: int = 0
 
 
 class Regressor:
@@ -79,8 +79,6 @@ class Regressor:
         self._min_score = min_score
         size = engine.crop.size
         self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
-        self._bounds_texel = bounds_texels(engine.topology)
-        self._landmark_texel = engine.topology.texel[engine.topology.landmarks]
 
     def regress(self, views: Sequence[View]) -> tuple[list[Sighting], RegressTimes]:
         """Look at every view; sightings in the order of the views, and the time it took.
@@ -112,26 +110,29 @@ class Regressor:
     ) -> list[Sighting | View]:
         """One call of the engine: sightings, or the views to look at instead."""
         began = time.perf_counter_ns()
-        crops = self._cut(views)
+        matrices = [self._engine.crop.frame_from_crop(view.roi) for view in views]
+        crops = self._cut(views, matrices)
         cut = time.perf_counter_ns()
         inference = self._engine.infer(crops)
         inferred = time.perf_counter_ns()
+        scores = inference.scores.tolist()
         found = [
-            self._restore(view, position_map, float(score), may_retry)
-            for view, position_map, score in zip(
-                views, inference.maps, inference.scores, strict=True
+            self._aim(view, matrix, surface, score, may_retry)
+            for view, matrix, surface, score in zip(
+                views, matrices, inference.surfaces, scores, strict=True
             )
         ]
         times.crop_ns += cut - began
         times.network_ns += inferred - cut
-        times.restore_ns += time.perf_counter_ns() - inferred
+        times.aim_ns += time.perf_counter_ns() - inferred
         return found
 
-    def _cut(self, views: Sequence[View]) -> NDArray[np.float32]:
+    def _cut(
+        self, views: Sequence[View], matrices: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
         crops = self._crops[: len(views)]
         rule = self._engine.crop
-        for index, view in enumerate(views):
-            matrix = rule.frame_from_crop(view.roi)
+        for index, (view, matrix) in enumerate(zip(views, matrices, strict=True)):
             out = crops[index : index + 1]
             image = view.image
             same_frame = sum(other.image is image for other in views)
@@ -141,27 +142,21 @@ class Regressor:
                 warp.warp_rgb(image.rgb, matrix, rule.size, out)
         return crops
 
-    def _restore(
-        self, view: View, position_map: NDArray[np.float32], score: float, may_retry: bool
+    def _aim(
+        self,
+        view: View,
+        matrix: NDArray[np.float32],
+        surface: Surface,
+        score: float,
+        may_retry: bool,
     ) -> Sighting | View:
-        rule, texel = self._engine.crop, self._engine.topology.texel
-        _, box_crop = uv.restore_with_bounds(position_map, self._bounds_texel, IDENTITY)
-        landmarks_crop = position_map.reshape(-1, 3)[self._landmark_texel]
-        next_roi = rule.next_roi(view.roi, box_crop, landmarks_crop)
+        """The sighting with the ROI that fits it, or the view to look at instead."""
+        next_roi = self._engine.crop.next_roi(view.roi, *surface.outline())
         if may_retry and self._wants_retry(view.roi, next_roi, score):
             return View(view.image, next_roi)
-        vertices, box = uv.restore_with_bounds(position_map, texel, rule.frame_from_crop(view.roi))
-        return Sighting(view.roi, next_roi, score, vertices, box)
+        return Sighting(view.roi, next_roi, score, surface, matrix)
 
     def _wants_retry(self, roi: Roi, next_roi: Roi, score: float) -> bool:
         change = roi.change_to(next_roi)
         is_face = math.isnan(score) or score >= self._min_score
         return is_face and self._recrop_threshold < change < 1.0
-
-
-def bounds_texels(topology: Topology) -> NDArray[np.int32]:
-    """Texels enough to bound a face: the outline of the mask, and every eighth of the others."""
-    padded = np.pad(topology.mask, 1)
-    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    outline = np.flatnonzero((topology.mask & ~inside).reshape(-1))
-    return np.union1d(outline, topology.texel[::BOUNDS_STRIDE]).astype(np.int32)

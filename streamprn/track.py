@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from streamprn.records import Detection, Roi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
 
     from streamprn.engines.protocol import CropRule
 
@@ -47,13 +43,12 @@ class TrackRules:
 class Track:
     """One followed face; mutable, owned by its `FaceTracker`.
 
-    `id` is 0 until the engine confirmed the face. `box_xyxy` is `(4,)` float32, frame pixels.
+    `id` is 0 until the engine confirmed the face.
     """
 
     roi: Roi
     id: int = 0
     score: float = 0.0
-    box_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros(4, np.float32))
     misses: int = 0
     unconfirmed: int = 0
     frames: int = 0
@@ -111,7 +106,6 @@ class FaceTracker:
         self,
         track: Track,
         score: float,
-        box_xyxy: NDArray[np.float32],
         next_roi: Roi,
         frame_size_wh: tuple[int, int],
     ) -> bool:
@@ -120,7 +114,6 @@ class FaceTracker:
         Args:
             track: one of `tracks`.
             score: 0..1, NaN where the engine gives none.
-            box_xyxy: `(4,)` bounds of the vertices, frame pixels.
             next_roi: where to look in the next frame.
             frame_size_wh: width and height of the frame.
         """
@@ -141,7 +134,6 @@ class FaceTracker:
         track.misses = 0
         if scored:
             track.score = score
-        track.box_xyxy = box_xyxy
         if track.roi.change_to(next_roi) > self.rules.deadband:
             track.roi = next_roi
         return True

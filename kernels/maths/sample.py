@@ -67,21 +67,6 @@ def plane_replicate(plane: Array, width: Integer, x: Real, y: Real) -> Real:
 
 
 @maths
-def image_bilinear(image: Array, x: Real, y: Real, channel: Integer) -> Real:
-    """Bilinear value of a channel of `(H, W, 3)` uint8 at `0 <= x < W - 1`, `0 <= y < H - 1`."""
-    c, r = np.uint32(x), np.uint32(y)
-    fx, fy = x - np.float32(c), y - np.float32(r)
-    return mix(
-        np.float32(image[r, c, channel]),
-        np.float32(image[r, c + np.uint32(1), channel]),
-        np.float32(image[r + np.uint32(1), c, channel]),
-        np.float32(image[r + np.uint32(1), c + np.uint32(1), channel]),
-        fx,
-        fy,
-    )
-
-
-@maths
 def image_replicate(image: Array, x: Real, y: Real, channel: Integer) -> Real:
     """Bilinear value of one channel of `(H, W, 3)` uint8, the edge pixels repeated for ever."""
     height, width = image.shape[0], image.shape[1]

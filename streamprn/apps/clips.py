@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamprn.apps.video import ClipReader, ClipWriter
-from streamprn.geometry import RestoredFace, Smoother, Smoothing
+from streamprn.follow import observe
+from streamprn.geometry import Smoother, Smoothing
 from streamprn.records import FrameImage
 from streamprn.regress import Regressor, View
 from streamprn.track import FaceTracker, TrackRules
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from streamprn.apps.blending import ColourMatch
     from streamprn.apps.reconstruction import Reconstructor
     from streamprn.apps.swapping import FaceSwapper
-    from streamprn.records import Float32, UInt8
+    from streamprn.records import Float32, RestoredFace, UInt8
 
 _RECROP_THRESHOLD = 0.12
 # Detector passes between which the faces are followed by their own meshes.
@@ -60,24 +61,12 @@ class FaceFollower:
         frame = FrameImage.from_rgb(image)
         tracks = list(self._tracker.tracks)
         sightings, _ = self._regressor.regress([View(frame, track.roi) for track in tracks])
-        seen = []
-        for track, sighting in zip(tracks, sightings, strict=True):
-            is_face = self._tracker.observe(
-                track,
-                sighting.score,
-                sighting.box_xyxy,
-                sighting.next_roi,
-                (frame.width, frame.height),
-            )
-            if is_face:
-                seen.append(
-                    RestoredFace(
-                        track.id, track.score, sighting.roi, sighting.vertices, sighting.box_xyxy
-                    )
-                )
+        size_wh = (frame.width, frame.height)
+        seen = observe(self._tracker, zip(tracks, sightings, strict=True), size_wh)
         self._tracker.settle()
         self._number += 1
-        return self._smoother.smooth(seen, int(self._number * 1e9 / self._rate))
+        faces = [face.restored() for face in seen]
+        return self._smoother.smooth(faces, int(self._number * 1e9 / self._rate))
 
     def _detect_if_due(self, image: UInt8) -> None:
         tracker = self._tracker

@@ -292,13 +292,13 @@ class Reconstructor:
     def _infer(
         self, image: UInt8, rois: list[Roi], scores: list[float]
     ) -> list[tuple[Reconstruction, Roi]]:
-        rule, topology = self.engine.crop, self.engine.topology
+        rule = self.engine.crop
         matrices = np.stack([rule.frame_from_crop(roi) for roi in rois])
         inference = self.engine.infer(warp.warp_rgb(image, matrices, rule.size))
         results = []
         for index, roi in enumerate(rois):
-            position_map = inference.maps[index]
-            vertices, box = uv.restore_with_bounds(position_map, topology.texel, matrices[index])
+            surface = inference.surfaces[index]
+            vertices, box = surface.restore(matrices[index])
             own = float(inference.scores[index])
             face = Reconstruction(
                 image=image,
@@ -309,9 +309,7 @@ class Reconstructor:
                 box_xyxy=box,
                 pose=pose.estimate(vertices, self._reference),
             )
-            points = position_map.reshape(-1, 3)[topology.texel]
-            next_roi = rule.next_roi(roi, uv.bounds(points), points[topology.landmarks])
-            results.append((face, next_roi))
+            results.append((face, rule.next_roi(roi, *surface.outline())))
         return results
 
 

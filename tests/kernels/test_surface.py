@@ -181,3 +181,14 @@ def test_colours_of_any_vertices_on_a_single_pixel_are_that_pixel(vertices):
         triangles, np.float32([[0, 0], [1, 0], [0, 1], [1, 1], [1, 0], [0, 1]]), 5
     )
     assert (sampling.texture(image, vertices, chart)[chart.mask] == [9, 80, 200]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (2, 2), (3, 4)])
+def test_colours_at_and_beyond_every_edge_are_the_nearest_inside(height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    y, x = np.mgrid[-2 : height + 2 : 0.25, -2 : width + 2 : 0.25]
+    vertices = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], 1).astype(np.float32)
+    found = sampling.vertex_colours(image, vertices)
+    inside_x, inside_y = x.clip(0, width - 1), y.clip(0, height - 1)
+    expected = geometry.sample(image, inside_x, inside_y, "replicate").reshape(-1, 3)
+    assert np.abs(found - expected).max() <= 0.51

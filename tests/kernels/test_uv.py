@@ -23,7 +23,7 @@ def make_operator(points: int = 40, control: int = 90, seed: int = 0) -> uv.Oper
         rng.integers(0, points, indptr[-1]).astype(np.int32),
         rng.random(indptr[-1]).astype(np.float32),
         rng.integers(0, control, (500, 3)).astype(np.int32),
-        rng.random((500, 3)).astype(np.float32),
+        rng.dirichlet([1, 1, 1], 500).astype(np.float32),
         texel,
     )
 
@@ -67,6 +67,89 @@ def test_operator_check_finds_an_index_outside():
     operator.indices2[7, 1] = 90
     with pytest.raises(ValueError, match="contradict"):
         operator.check()
+
+
+def test_operator_check_finds_weights_that_are_no_mean():
+    operator = make_operator()
+    operator.weights2[7, 1] += 0.1
+    with pytest.raises(ValueError, match="contradict"):
+        operator.check()
+
+
+def test_combine_is_a_sparse_product_with_a_lane_of_zeros():
+    operator = make_operator()
+    points = np.random.default_rng(1).normal(size=(2, 40, 3)).astype(np.float32)
+    rows = (operator.indptr1, operator.indices1, operator.weights1)
+    matrix = sparse.csr_matrix(rows[::-1], shape=(90, 40))
+    sums = uv.combine(points, *rows)
+    np.testing.assert_allclose(sums[..., :3], [matrix @ face for face in points], atol=1e-5)
+    assert not sums[..., 3].any()
+    square = sparse.csr_matrix((rows[2], rows[1] % 40, rows[0]), shape=(90, 40))[:40]
+    again = uv.combine(sums[:, :40], square.indptr, square.indices, square.data)
+    np.testing.assert_allclose(again[..., :3], [square @ s[:40, :3] for s in sums], atol=1e-5)
+
+
+def control_of_a_face(operator: uv.Operator) -> np.ndarray:
+    points = np.random.default_rng(1).normal(60, 30, (1, 40, 3)).astype(np.float32)
+    return uv.control_points(points, operator)[0]
+
+
+def test_restoring_from_control_points_is_restoring_their_position_map():
+    operator = make_operator()
+    control = control_of_a_face(operator)
+    vertices, box = uv.restore_control(control, operator, MATRIX)
+    position_map = uv.position_map_of(control, operator)
+    expected = geometry.restore(position_map, operator.texel, MATRIX.astype(float))
+    np.testing.assert_allclose(vertices, expected, atol=1e-3)
+    assert vertices[:, 2].min() == 0
+    assert np.array_equal(box, uv.bounds(vertices))
+
+
+def test_the_outline_holds_every_vertex_and_gives_the_chosen_ones():
+    operator = make_operator()
+    control = control_of_a_face(operator)
+    chosen = np.array([3, 499, 77])
+    box, some = uv.outline(control, operator.indices2[chosen], operator.weights2[chosen])
+    vertices = uv.position_map_of(control, operator).reshape(-1, 3)[operator.texel]
+    np.testing.assert_allclose(some, vertices[chosen], atol=1e-4)
+    assert np.array_equal(box, uv.bounds(control[:, :3]))
+    tight = uv.bounds(vertices)
+    assert (box[:2] <= tight[:2] + 1e-4).all()
+    assert (box[2:] >= tight[2:] - 1e-4).all()
+
+
+def test_a_map_whose_mask_ends_with_the_last_texel_stays_within_its_array():
+    operator = make_operator()
+    operator.texel[-2:] = 256 * 256 - 2, 256 * 256 - 1
+    guarded = np.full(256 * 256 * 3 + 4, 7, np.float32)
+    out = guarded[:-4].reshape(256, 256, 3)
+    uv.position_map_of(control_of_a_face(operator), operator, out)
+    assert (guarded[-4:] == 7).all()
+
+
+def test_restoring_stays_within_its_array():
+    operator = make_operator()
+    guarded = np.full(504 * 3, 7, np.float32)
+    out = guarded[:1500].reshape(500, 3)
+    vertices, _ = uv.restore_control(control_of_a_face(operator), operator, MATRIX, out)
+    assert vertices is out
+    assert (guarded[1500:] == 7).all()
+
+
+def test_control_points_of_another_operator_are_refused():
+    with pytest.raises(ValueError, match="control must be"):
+        uv.restore_control(np.zeros((89, 4), np.float32), make_operator(), MATRIX)
+
+
+@given(
+    values=hnp.arrays(np.float32, (90, 4), elements=st.floats(width=32)),
+    matrix=hnp.arrays(np.float32, (2, 3), elements=st.floats(width=32)),
+)
+@settings(max_examples=60, deadline=None)
+def test_restoring_from_any_control_points_is_finite(values, matrix):
+    vertices, box = uv.restore_control(values, make_operator(), matrix)
+    assert np.isfinite(vertices).all()
+    assert np.isfinite(box).all()
 
 
 def test_restore_is_its_numpy_twin(face):

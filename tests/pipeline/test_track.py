@@ -31,10 +31,7 @@ def detection(x: float, y: float, side: float = 100.0, score: float = 0.9) -> De
 
 
 def observe(tracker: FaceTracker, score: float = 0.9) -> list[bool]:
-    seen = [
-        tracker.observe(track, score, np.zeros(4, np.float32), track.roi, FRAME)
-        for track in tracker.tracks
-    ]
+    seen = [tracker.observe(track, score, track.roi, FRAME) for track in tracker.tracks]
     tracker.settle()
     return seen
 
@@ -94,7 +91,7 @@ def test_two_tracks_of_one_face_become_the_older():
     tracker.see([detection(100, 200), detection(400, 200)])
     observe(tracker)
     for track in tracker.tracks:
-        tracker.observe(track, 0.9, np.zeros(4, np.float32), Roi(250, 200, 150), FRAME)
+        tracker.observe(track, 0.9, Roi(250, 200, 150), FRAME)
     tracker.settle()
     assert [track.id for track in tracker.tracks] == [1]
 

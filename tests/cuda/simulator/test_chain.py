@@ -283,9 +283,8 @@ def test_a_network_of_points_goes_through_the_subdivision_as_on_the_cpu(topology
     found = chain.process([image], [(0, ROIS[0]), (0, ROIS[1])])
     for roi, face, logit in zip(ROIS, found, (2.0, -1.0), strict=False):
         matrix = RULE.frame_from_crop(roi)
-        maps = np.zeros((1, 256, 256, 3), np.float32)
         outputs = network.infer(warp.warp_rgb(image.rgb, matrix, SIZE))
-        SubdivisionDecoder(subdivision).decode(outputs, maps)
-        expected_vertices = uv.restore(maps[0], topology.texel, matrix)
+        (surface,), _ = SubdivisionDecoder(subdivision, topology).decode(outputs, 1)
+        expected_vertices = uv.restore(surface.position_map(), topology.texel, matrix)
         np.testing.assert_allclose(face.vertices, expected_vertices, atol=2e-4)
         assert face.score == pytest.approx(1 / (1 + np.exp(-logit)))
