@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from streamprn.apps.blending import LOG_LIGHT, membrane
-from streamprn.apps.textures import vertex_mask_map
+from streamprn.apps.textures import bleed, vertex_mask_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def _unlike_skin(texture: UInt8, seen: Mask, topology: Topology) -> tuple[Mask, 
     probe = vertex_mask_map(seen & ~features, topology) & (_depth_in(topology) > _MIDDLE)
     if not probe.any():
         return np.zeros(topology.mask.shape, bool), np.zeros(topology.mask.shape, bool)
-    smooth = cv2.GaussianBlur(texture, (0, 0), 1.5)
+    smooth = cv2.GaussianBlur(bleed(texture, topology.mask), (0, 0), 1.5)
     light = np.maximum(LOG_LIGHT[smooth], _DARKEST)
     luma = light.mean(axis=2)
     tint = light[:, :, :2] - light[:, :, 2:]

@@ -45,7 +45,7 @@ _INNER_LIPS = slice(60, 68)
 # z of the normal: less tells nothing about colours.
 _LEAST_FACING = 0.35
 # The line between closed lips is this much darker than they are, in sRGB.
-_LIP_LINE = 0.7
+_LIP_LINE = 0.85
 
 
 @dataclass(frozen=True)
