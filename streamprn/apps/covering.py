@@ -35,6 +35,7 @@ _CHIN_BAND = 10
 _RIM = 4
 _GROWTH = 8
 _WIDEST_ARM = 60
+_MOSTLY = 0.6
 
 
 def covered_texels(texture: UInt8, seen: Mask, topology: Topology, *, chin: bool = False) -> Mask:
@@ -53,6 +54,34 @@ def covered_texels(texture: UInt8, seen: Mask, topology: Topology, *, chin: bool
     darker[middle] &= chin & (_depth_in(topology)[middle] < _CHIN_BAND)
     other = (darker | off_tint) & topology.mask
     return _reaching_in(other, topology) if other.any() else other
+
+
+def occluded_texels(texture: UInt8, seen: Mask, topology: Topology) -> Mask:
+    """`(256, 256)` bool: as `covered_texels`, and what reaches in from the rim any distance.
+
+    So a microphone or a mask is found, but not a hand, which has the colour of skin. Eyes and brows
+    are unlike skin by themselves and lie near hair: they count where most around them does.
+    """
+    darker, off_tint = _unlike_skin(texture, seen, topology)
+    other = cv2.morphologyEx(
+        ((darker | off_tint) & topology.mask).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
+    )
+    for area in _features(topology):
+        around = _grown(area, topology)
+        if np.mean(other[around & ~area]) < _MOSTLY:
+            other[around] = 0
+    _, labels = cv2.connectedComponents(other.astype(np.uint8))
+    from_rim = np.unique(labels[topology.mask & (_depth_in(topology) <= _RIM)])
+    deep = _grown(np.isin(labels, from_rim[from_rim > 0]), topology)
+    return deep | covered_texels(texture, seen, topology)
+
+
+def _features(topology: Topology) -> list[Mask]:
+    """Each eye and each brow, `(256, 256)` bool."""
+    left = np.zeros_like(topology.mask)
+    left[:, : topology.mask.shape[1] // 2] = True
+    areas = [vertex_mask_map(topology.parts[part], topology) for part in ("eyes", "brows")]
+    return [area & side for area in areas for side in (left, ~left)]
 
 
 def without_cover(texture: UInt8, covered: Mask, inside: Mask) -> UInt8:
@@ -100,10 +129,12 @@ def _reaching_in(other: Mask, topology: Topology) -> Mask:
     reaching = (other & above) | (beside & below) | hanging
     _, labels = cv2.connectedComponents(reaching.astype(np.uint8))
     from_rim = np.unique(labels[topology.mask & (depth <= _RIM)])
-    covered = np.isin(labels, from_rim[from_rim > 0]).astype(np.uint8)
-    size = 2 * _GROWTH + 1
-    grown = cv2.dilate(covered, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    return np.asarray((grown > 0) & topology.mask)
+    return _grown(np.isin(labels, from_rim[from_rim > 0]), topology)
+
+
+def _grown(covered: Mask, topology: Topology, by: int = _GROWTH) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
+    return np.asarray((cv2.dilate(covered.astype(np.uint8), kernel) > 0) & topology.mask)
 
 
 def _extent(topology: Topology, part: str, axis: int = 1) -> tuple[int, int]:

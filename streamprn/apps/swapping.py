@@ -16,7 +16,7 @@ import numpy as np
 
 from streamprn.apps import blending, images
 from streamprn.apps.blending import ColourMatch, membrane
-from streamprn.apps.covering import covered_texels, without_cover
+from streamprn.apps.covering import covered_texels, occluded_texels, without_cover
 from streamprn.apps.textures import bleed, vertex_mask_map
 from streamprn.errors import InputError
 from streamprn.kernels import sampling
@@ -212,16 +212,23 @@ class FaceSwapper:
         reference: whose texture.
         part: what is replaced.
         match_colours: whether the reference takes the target's colours and light.
+        occlusion: whether what covers the middle of the target stays too; see `occluded_texels`.
     """
 
     def __init__(
-        self, reference: ReferenceFace, part: PartMask, *, match_colours: bool = True
+        self,
+        reference: ReferenceFace,
+        part: PartMask,
+        *,
+        match_colours: bool = True,
+        occlusion: bool = False,
     ) -> None:
         if part.empty:
             raise InputError("the mask selects nothing of the face")
         self.reference = reference
         self.part = part
         self.match_colours = match_colours
+        self.occlusion = occlusion
 
     def swap(self, image: UInt8, vertices: Float32) -> UInt8:
         """The picture `(H, W, 3)` uint8 with the face of these vertices `(N, 3)` replaced."""
@@ -278,7 +285,7 @@ class FaceSwapper:
         )
 
     def covering(self, image: UInt8, vertices: Float32) -> Float32:
-        """What covers the face at its rim and therefore stays: `(N,)` float32, 1 or 0.
+        """What covers the face and therefore stays: `(N,)` float32, 1 or 0.
 
         Args:
             image: `(H, W, 3)` uint8.
@@ -287,7 +294,8 @@ class FaceSwapper:
         topology = self.reference.topology
         texture = sampling.texture(image, vertices, self.reference.charts.at(256))
         facing = vertex_normals(vertices, topology.triangles)[:, 2]
-        covered = covered_texels(texture, facing > _LEAST_FACING, topology)
+        find = occluded_texels if self.occlusion else covered_texels
+        covered = find(texture, facing > _LEAST_FACING, topology)
         return covered.reshape(-1)[topology.texel].astype(np.float32)
 
     def _attributes(self, normals: Float32, opening: float, covering: Float32) -> UInt8:

@@ -59,6 +59,11 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
         "--keep-colours", action="store_true", help="do not match the reference's colours"
     )
     parser.add_argument(
+        "--occlusion",
+        action="store_true",
+        help="keep what covers the middle of the target's face: a microphone, a mask; not hands",
+    )
+    parser.add_argument(
         "--max-size", type=positive_int, metavar="N", help="shrink a larger target picture"
     )
 
@@ -74,7 +79,12 @@ def run(args: argparse.Namespace) -> int:
     faces = reconstructor.reconstruct(read_image(args.reference))
     if not faces:
         raise InputError(f"{args.reference}: no face found", hint=_NO_FACE)
-    swapper = FaceSwapper(ReferenceFace.of(faces[0]), part, match_colours=not args.keep_colours)
+    swapper = FaceSwapper(
+        ReferenceFace.of(faces[0]),
+        part,
+        match_colours=not args.keep_colours,
+        occlusion=args.occlusion,
+    )
     if args.video or args.target.suffix.lower() in VIDEO_SUFFIXES:
         return _swap_video(args, reconstructor, swapper)
     return _swap_picture(args, reconstructor, swapper)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamprn.apps.covering import covered_texels, without_cover
+from streamprn.apps.covering import covered_texels, occluded_texels, without_cover
 from streamprn.apps.reconstruction import Reconstruction
 from streamprn.engines.topology import Topology
 
@@ -70,3 +70,18 @@ def test_cover_is_replaced_by_the_skin_beside_it(topology: Topology) -> None:
 def test_a_texture_that_is_all_covered_is_left_alone(topology: Topology) -> None:
     texture = skin(topology)
     np.testing.assert_array_equal(without_cover(texture, topology.mask, topology.mask), texture)
+
+
+def test_a_thing_before_the_mouth_is_an_occlusion_and_eyes_beside_hair_are_not(
+    topology: Topology,
+) -> None:
+    texture = skin(topology)
+    texture[160:, 60:200][topology.mask[160:, 60:200]] = (60, 100, 170)
+    texture[60:130, :60][topology.mask[60:130, :60]] = HAIR
+    texture[72:88, 60:110] = BLACK
+    seen = np.ones(topology.vertex_count, bool)
+    found = occluded_texels(texture, seen, topology)
+    assert found[165:, 70:190][topology.mask[165:, 70:190]].all()
+    assert found[90:120, 5:40][topology.mask[90:120, 5:40]].all()
+    assert not found[76:84, 85:105].any()
+    assert not found[100:150, 80:200].any()

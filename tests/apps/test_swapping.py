@@ -222,3 +222,22 @@ def test_a_grey_picture_stays_grey(reference: ReferenceFace, face: Reconstructio
     swapped = swapper(reference).swap(grey, face.vertices)
     assert (swapped != grey).any()
     assert np.ptp(swapped, axis=2).max() == 0
+
+
+def test_a_mask_over_the_mouth_of_the_target_stays_where_asked(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    picture = face.image.copy()
+    x0, y0 = np.round(face.landmarks[:17, :2].min(axis=0)).astype(int)
+    y0 = round(float(face.landmarks[33, 1])) + 3
+    picture[y0 : y0 + 80, x0 - 10 : x0 + 110] = (60, 100, 170)
+    part = PartMask.named("face", face.topology)
+    x, y = np.round(face.landmarks[57, :2]).astype(int)
+    shown = {
+        occlusion: FaceSwapper(painted(reference), part, match_colours=False, occlusion=occlusion)
+        .swap(picture, face.vertices)[y, x]
+        .astype(int)
+        for occlusion in (False, True)
+    }
+    assert np.abs(shown[True] - picture[y, x]).max() == 0
+    assert np.abs(shown[False] - picture[y, x]).max() > 60
