@@ -157,7 +157,9 @@ class Pipeline:
             self._open_stream(spec, source)
             for spec, source in zip(specs, config.sources, strict=True)
         ]
-        self._handover: queue.Queue[_Seen | None] = queue.Queue(HANDOVER_FRAMES)
+        # Room for a batch of all streams: else the engine waits for geometry with each one.
+        room = max(HANDOVER_FRAMES, len(self._streams))
+        self._handover: queue.Queue[_Seen | None] = queue.Queue(room)
         self._failure: BaseException | None = None
         self._on_event: Callable[[SourceStatus], None] | None = None
         self._looked = 0

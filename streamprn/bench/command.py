@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from streamprn.bench import machine, report
 from streamprn.bench.measure import Measurement, Plan, measure
 from streamprn.errors import InputError
+from streamprn.records import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
-
-    from streamprn.records import Kind
 
 #: A search for the most streams ends here at the latest.
 MOST_STREAMS = 64
@@ -49,7 +48,8 @@ def run(
         fps: pace of each, frames a second; 0 for as fast as it goes.
         seconds: measured time of each run.
         warmup_s: time before it that does not count.
-        kinds: what the subscriber asks for; `face` and `mesh` by default.
+        kinds: what the subscriber asks for; `face` and `mesh` by default, against a peer `mesh`
+            (vertices, with pose and landmarks in its header).
         engine: name or folder of the bundle.
         backend: runtime, or "auto".
         find_max: search the most streams held with the 99th percentile under `p99_ms`.
@@ -83,6 +83,9 @@ def run(
         )
         if kinds:
             plan = replace(plan, kinds=tuple(kinds))
+        elif against is not None:
+            # The peer gives points alone; the mesh's header holds pose and landmarks.
+            plan = replace(plan, kinds=(Kind.MESH,))
         results: dict[str, Any] = {"machine": facts}
         if against is not None:
             runs: list[Measurement] = []

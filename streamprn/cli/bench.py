@@ -62,7 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="KIND",
         nargs="+",
         choices=_TOPICS,
-        help=f"what to subscribe to, of {', '.join(_TOPICS)} (default: face mesh)",
+        help=f"what to subscribe to, of {', '.join(_TOPICS)} (default: face mesh; mesh with "
+        "--against)",
     )
     parser.add_argument(
         "--engine", metavar="NAME", default="facemesh", help="engine bundle (default: %(default)s)"
