@@ -271,7 +271,7 @@ def geometry_cases(scene: Scene) -> Iterator[Case]:
     depth = np.empty((1080, 1920), np.float32)
     for threads in sorted({1, raster.processors()}):
         yield Case(
-            f"raster.depth, {threads} threads",
+            f"raster.depth, threads={threads}",
             "1920x1080, a face of 1060 px",
             lambda threads=threads, out=depth: raster.depth(
                 filling, triangles, 1080, 1920, out, threads=threads

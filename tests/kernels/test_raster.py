@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -261,3 +263,18 @@ def test_a_forked_process_draws_with_threads_of_its_own():
         "sys.exit(q.get(timeout=30) != one.tobytes())\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_a_helper_is_kept_off_the_processor_of_its_caller():
+    allowed = os.sched_getaffinity(0)
+    masks = {}
+
+    def draw(first: int, end: int) -> None:
+        masks[threading.get_ident()] = os.sched_getaffinity(0)
+
+    in_bands(draw, [0, 5, 9])
+    own = masks.pop(threading.get_ident())
+    (helper,) = masks.values()
+    assert own == allowed
+    assert helper < allowed and len(helper) == len(allowed) - 1
