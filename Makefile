@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda clean
+.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda test-tensorrt-api clean
 help:
 	@echo "make demo    set up and run the main job on the embedded default (CPU, offline)"
 	@echo "make test    set up and run lint, types, import contracts and all tests"
@@ -11,6 +11,7 @@ help:
 	@echo "make peers   set up .venv-peers, for streamprn bench --against mediapipe"
 	@echo "make test-gpu     on a machine with an NVIDIA GPU: run what needs one, print the figures"
 	@echo "make test-pycuda  compile PyCUDA and check the calls to it; needs no GPU"
+	@echo "make test-tensorrt-api  check the calls to TensorRT 10 and 11; needs no GPU"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "StreamPRN needs Python >= 3.11; set PYTHON=...")'
@@ -69,6 +70,10 @@ test-gpu: $(VENV)/.test
 test-pycuda: $(VENV)/.test
 	tests/cuda/build_pycuda.sh $(BIN)/python
 	$(BIN)/python -m pytest tests/cuda/test_pycuda.py -v
+
+# Downloads the bindings of TensorRT 10 and 11 (3 MB) and checks the names that are called.
+test-tensorrt-api: $(VENV)/.test
+	$(BIN)/python tools/check_tensorrt_api.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache out

@@ -1,8 +1,8 @@
 """Make docs/benchmarks.md: measure everything it says, on this machine, in one go.
 
-`python benchmarks/figures.py [--soak-minutes 1] [--peers]` takes some minutes. With `--peers`
-(after `make peers`, from the checkout) the comparison with MediaPipe is measured too; without it
-that section of the page stays as it is.
+`python benchmarks/figures.py [--soak-minutes 1] [--peers] [--runtimes]` takes some minutes.
+`--peers` (after `make peers`, from the checkout) measures the comparison with MediaPipe too, and
+`--runtimes` (extra `test`) that of the CPU runtimes; without them those sections stay as they are.
 """
 
 from __future__ import annotations
@@ -147,6 +147,31 @@ def peers(clip: Path) -> str:
     return f"Peer: {found['peer']}.\n\n" + table(["", "ours", "MediaPipe", "ours / theirs"], rows)
 
 
+def publishing() -> str:
+    """The table of `benchmarks/publish.py`."""
+    script = Path(__file__).with_name("publish.py")
+    command = [sys.executable, str(script), "--json"]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = [
+        [
+            one["kind"].replace("floor-", "bare sockets, size of a "),
+            f"{one['rate_hz']:.0f}",
+            *(f"{one[f'{name}_ms']:.2f}" for name in ("p50", "p90", "p99", "max")),
+            str(one["gaps"]),
+        ]
+        for one in map(json.loads, printed.splitlines())
+    ]
+    return table(["what", "messages/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "gaps"], rows)
+
+
+def printed_by(name: str, *arguments: str) -> str:
+    """What another benchmark prints, as it is."""
+    command = [sys.executable, str(Path(__file__).with_name(name)), *arguments]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    shown = " ".join(["python", f"benchmarks/{name}", *arguments])
+    return f"`{shown}`\n\n```\n{printed.strip()}\n```"
+
+
 def soak(minutes: float) -> str:
     """Start-up and memory of `streamprn run`."""
     script = Path(__file__).with_name("soak.py")
@@ -165,6 +190,9 @@ SECTIONS = {
     "stages": "Stages of one stream at 30 frames/s",
     "parts": "Detector and network",
     "kernels": "Kernels, one thread, a face of 300 px on the facemesh topology",
+    "publishing": "From the publisher to a subscriber in another process, loopback TCP",
+    "apps": "Offline work",
+    "runtimes": "CPU runtimes of `resfcn256`",
     "soak": "Start and memory of `streamprn run`, one looped stream",
 }
 
@@ -177,7 +205,9 @@ def write(found: dict[str, str]) -> None:
         "Made by `python benchmarks/figures.py` (with `--peers` after `make peers`); times are "
         "from the machine named here, which is shared with others: trust ratios within one run "
         "more than single times. Latencies count from when a frame was due. A subscriber in a "
-        "process of its own takes `face` and `mesh`. GPU figures: not measured; see `docs/gpu.md`.",
+        "process of its own takes `face` and `mesh`; beside MediaPipe, which gives points alone, "
+        "`mesh`, whose header holds pose and landmarks. GPU figures: not measured; see "
+        "`docs/gpu.md`.",
     ]
     for key, title in SECTIONS.items():
         body = found.get(key) or _old_section(old, title) or "Not measured."
@@ -194,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--soak-minutes", type=float, default=1.0)
     parser.add_argument("--peers", action="store_true", help="measure MediaPipe too")
+    parser.add_argument("--runtimes", action="store_true", help="measure the CPU runtimes too")
     args = parser.parse_args()
     facts = describe()
     found = {"machine": table(["", ""], [[name, value] for name, value in facts.items()])}
@@ -205,6 +236,10 @@ def main() -> None:
         found["stages"] = stages(one)
     found["parts"] = engine_parts()
     found["kernels"] = kernels()
+    found["publishing"] = publishing()
+    found["apps"] = printed_by("apps.py")
+    if args.runtimes:
+        found["runtimes"] = printed_by("runtimes.py", "--int8")
     if args.soak_minutes > 0:
         found["soak"] = soak(args.soak_minutes)
     write(found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import zlib
 from dataclasses import dataclass, fields
 from functools import cached_property
 from io import BytesIO
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.yaml"
 DECODERS = ("subdivision", "position-map")
 PRECISIONS = ("fp32", "fp16")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 REQUIRED = ("name", "decoder", "networks", "topology", "crop", "licence")
 OPTIONAL = ("title", "operator", "output_scale", "batched", "provenance", "notice")
 
@@ -49,7 +52,7 @@ class Bundle:
         batched: whether a CPU runs a batch faster than crop by crop.
         licence: SPDX name or a sentence.
         provenance_file: where everything comes from, or None.
-        notice: a line to show when the engine is opened, or an empty string.
+        notice: a line that is logged when the engine is opened, or an empty string.
     """
 
     folder: Path
@@ -177,6 +180,25 @@ class Subdivision:
         return ends, self.sources.astype(np.int32), self.weights
 
 
+def check_vacant(folder: Path, *, replace: bool) -> None:
+    """See that a bundle may be written to `folder`.
+
+    To replace is to delete what is there, so nothing but an engine or an empty folder is replaced.
+
+    Raises:
+        EngineError: something is there already that may not be replaced.
+    """
+    if not folder.exists():
+        return
+    if not replace:
+        raise EngineError(f"{folder} exists already", hint="add --replace, or choose another place")
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if not (empty or (folder / MANIFEST).is_file()):
+        raise EngineError(
+            f"{folder} is not an engine, so it is not replaced", hint="choose another place"
+        )
+
+
 class _Manifest:
     """A manifest on its way to a `Bundle`; every error names file and key."""
 
@@ -224,6 +246,13 @@ class _Manifest:
             raise self._error(f"{key} is not text: {value!r}")
         return value
 
+    def _name(self) -> str:
+        """The name, which also names cached files."""
+        name = self._text("name")
+        if not NAME.fullmatch(name):
+            raise self._error(f"name is {name!r}: use letters, digits, '_', '.', '-'")
+        return name
+
     def _choice(self, key: str, choices: Iterable[str]) -> str:
         value = self._text(key)
         if value not in choices:
@@ -255,6 +284,8 @@ class _Manifest:
         if not isinstance(value, str) or not value:
             raise self._error(f"{key} is not a file name: {value!r}")
         path = self.folder / value
+        if PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+            raise self._error(f"{key} names {value}, which is outside the engine's folder")
         if not path.is_file():
             raise EngineError(
                 f"{self.path}: {key} names {value}, which is not there",
@@ -304,8 +335,8 @@ class _Manifest:
             raise self._error(f"decoder {decoder} {verb} the key operator")
         return Bundle(
             folder=self.folder,
-            name=self._text("name"),
-            title=self._text("title", self._text("name")),
+            name=self._name(),
+            title=self._text("title", self._name()),
             decoder=decoder,
             networks=self._networks(),
             topology_file=self._file(self.data["topology"], "topology"),

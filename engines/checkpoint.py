@@ -71,8 +71,10 @@ class Checkpoint:
         self.shards = _integer(header.get(1, 1))
         if header.get(2, 0) != 0:
             raise EngineError(f"{path}: the checkpoint was written on a big-endian machine")
+        # The keys of a partitioned variable's parts are no text.
+        names = {key: key.decode(errors="backslashreplace") for key in entries}
         self.variables: Mapping[str, Variable] = {
-            key.decode(): _variable(key.decode(), value, path) for key, value in entries.items()
+            names[key]: _variable(names[key], value, path) for key, value in entries.items()
         }
 
     def shard_path(self, shard: int) -> Path:
@@ -128,6 +130,10 @@ class Checkpoint:
 
 
 def _prefix_of(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(path.glob("*.index"))
+        example = found[0].with_suffix("") if found else "256_256_resfcn256_weight"
+        raise EngineError(f"{path}: a folder, no checkpoint", hint=f"give {path / example}")
     name = path.name
     for mark in (".index", ".meta", ".data-"):
         if mark in name:
@@ -220,8 +226,15 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 # The protocol buffers
 
 
-def _fields(message: bytes, path: Path) -> Iterator[tuple[int, int | bytes]]:
+def _fields(message: bytes, path: Path) -> list[tuple[int, int | bytes]]:
     """Field numbers and values of a protocol buffer message, undecoded."""
+    try:
+        return list(_undecoded(message))
+    except (IndexError, struct.error, ValueError) as error:
+        raise EngineError(f"{path}: the index is damaged", hint=_DAMAGED) from error
+
+
+def _undecoded(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
@@ -239,15 +252,12 @@ def _fields(message: bytes, path: Path) -> Iterator[tuple[int, int | bytes]]:
             (value,) = struct.unpack_from("<Q", message, position)
             position += 8
         else:
-            raise EngineError(f"{path}: the index is damaged", hint=_DAMAGED)
+            raise ValueError(f"wire type {wire}")
         yield tag >> 3, value
 
 
 def _variable(name: str, message: bytes, path: Path) -> Variable:
-    try:
-        fields = list(_fields(message, path))
-    except (IndexError, struct.error) as error:
-        raise EngineError(f"{path}: the entry of {name!r} is damaged", hint=_DAMAGED) from error
+    fields = _fields(message, path)
     values = {number: _integer(value) for number, value in fields if isinstance(value, int)}
     shape: tuple[int, ...] = ()
     for number, value in fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.
 RUNTIMES = ("tensorrt", "openvino", "onnxruntime")
+
+_log = logging.getLogger(__name__)
 
 
 class BundleEngine:
@@ -113,6 +116,8 @@ def open_engine(
     if threads < 1 or max_batch < 1:
         raise ValueError("threads and max_batch must be at least 1")
     bundle = registry.find(name)
+    if bundle.notice:
+        _log.info("%s", bundle.notice)
     spec = NetworkSpec(
         name=bundle.name,
         networks=bundle.networks,

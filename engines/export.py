@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from streamprn.engines.bundle import MANIFEST
+from streamprn.engines.bundle import MANIFEST, check_vacant
 from streamprn.engines.files import move_into_place, scratch_beside
 from streamprn.errors import EngineError
 
@@ -29,7 +29,10 @@ def export_network(
             f"engine {bundle.name} has no {chosen} network",
             hint=f"choose one of: {', '.join(bundle.networks)}",
         )
-    _refuse_existing(path, replace)
+    if path.is_dir():
+        raise EngineError(f"{path} is a folder", hint="choose another name for the network")
+    if path.exists() and not replace:
+        raise EngineError(f"{path} exists already", hint="add --replace, or choose another place")
     with scratch_beside(path) as made:
         shutil.copyfile(bundle.networks[chosen], made)
         move_into_place(made, path)
@@ -39,9 +42,10 @@ def export_bundle(bundle: Bundle, folder: Path, *, replace: bool = False) -> Non
     """Copy all files of a bundle to `folder`, all or nothing.
 
     Raises:
-        EngineError: `folder` is there already, or cannot be written.
+        EngineError: `folder` is there already and may not be replaced (see `check_vacant`), or
+            cannot be written.
     """
-    _refuse_existing(folder, replace)
+    check_vacant(folder, replace=replace)
     files = [bundle.folder / MANIFEST, bundle.topology_file, *bundle.networks.values()]
     files += [path for path in (bundle.operator_file, bundle.provenance_file) if path is not None]
     with scratch_beside(folder) as made:
@@ -50,8 +54,3 @@ def export_bundle(bundle: Bundle, folder: Path, *, replace: bool = False) -> Non
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
         move_into_place(made, folder)
-
-
-def _refuse_existing(path: Path, replace: bool) -> None:
-    if path.exists() and not replace:
-        raise EngineError(f"{path} exists already", hint="add --replace, or choose another place")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,19 +28,24 @@ def scratch_beside(target: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as folder:
             yield Path(folder) / target.name
     except OSError as error:
-        raise EngineError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise EngineError(
+            f"{target}: cannot be written: {error.strerror or error}",
+            hint="choose another place; `import-prnet` writes below STREAMPRN_HOME",
+        ) from error
 
 
 def move_into_place(made: Path, target: Path) -> None:
-    """Rename `made` to `target`; what was there before is removed once that worked."""
+    """Rename `made`, in a folder of `scratch_beside`, to `target`.
+
+    A folder that was there before goes away with the scratch folder.
+    """
     if not target.is_dir():
         os.replace(made, target)
         return
-    old = made.with_name("replaced")
+    old = made.with_name(f"{made.name}.old")
     os.replace(target, old)
     try:
         os.replace(made, target)
     except OSError:
         os.replace(old, target)
         raise
-    shutil.rmtree(old)

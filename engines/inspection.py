@@ -29,11 +29,15 @@ class NetworkInfo:
     macs: int
 
 
-def inspect_network(path: Path) -> NetworkInfo:
+def inspect_network(path: Path, size: int) -> NetworkInfo:
     """Read an ONNX file, with OpenVINO, and count.
 
+    Args:
+        path: the file.
+        size: S of the picture `(1, S, S, 3)` that is counted for.
+
     Raises:
-        EngineError: it cannot be read.
+        EngineError: it cannot be read, or does not take such a picture.
     """
     from streamprn.engines.runtimes.openvino import import_quietly
 
@@ -41,7 +45,7 @@ def inspect_network(path: Path) -> NetworkInfo:
     try:
         model = openvino.Core().read_model(path)
         inputs, outputs = _tensors(model.inputs), _tensors(model.outputs)
-        model.reshape({port: [1, *_sizes(port)[1:]] for port in model.inputs})
+        model.reshape([1, size, size, 3])
         operations = model.get_ordered_ops()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]

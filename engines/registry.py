@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from pathlib import Path
 
 from streamprn import paths
-from streamprn.engines.bundle import MANIFEST, Bundle
+from streamprn.engines.bundle import MANIFEST, NAME, Bundle
 from streamprn.errors import EngineError
 
 DEFAULT = "facemesh"
@@ -60,7 +59,7 @@ def new_folder(name: str) -> Path:
     Raises:
         EngineError: the name cannot be a folder's, or a packaged engine has it.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+    if not NAME.fullmatch(name):
         raise EngineError(
             f"{name!r} cannot be an engine's name", hint="use letters, digits, '_', '.', '-'"
         )

@@ -93,6 +93,7 @@ def test_the_wheel_holds_the_networks_their_provenance_and_the_licence(wheel_nam
         "streamprn/py.typed",
         "streamprn/engines/facemesh/manifest.yaml",
         "streamprn/engines/facemesh/network.onnx",
+        "streamprn/engines/facemesh/network.fp16.onnx",
         "streamprn/engines/facemesh/operator.npz",
         "streamprn/engines/facemesh/topology.npz",
         "streamprn/engines/facemesh/PROVENANCE.md",

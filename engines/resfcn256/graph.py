@@ -58,7 +58,8 @@ def build(arrays: Arrays, precision: str = "fp32") -> Any:
     Raises:
         EngineError: a variable is missing or has another shape; the message names them.
     """
-    check(arrays)
+    check_shapes({name: array.shape for name, array in arrays.items()})
+    check_finite(arrays)
     writer = _Writer(arrays, np.float16 if precision == "fp16" else np.float32)
     x = writer.node("Transpose", [INPUT], perm=[0, 3, 1, 2])
     if precision == "fp16":
@@ -76,25 +77,33 @@ def build(arrays: Arrays, precision: str = "fp32") -> Any:
     return writer.model()
 
 
-def check(arrays: Arrays) -> None:
-    """Raise `EngineError` unless every variable is there, with its shape and finite."""
+def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise `EngineError` unless these are all variables of the network, each with its shape."""
     expected = variables()
-    missing = [name for name in expected if name not in arrays]
-    if missing:
-        raise EngineError(f"{len(missing)} variables are missing: {some(missing)}")
-    wrong = [
-        f"{name} has shape {arrays[name].shape}, expected {shape}"
-        for name, shape in expected.items()
-        if arrays[name].shape != shape
-    ]
-    if wrong:
-        raise EngineError(f"{len(wrong)} variables do not fit: {some(wrong)}")
-    bad = [name for name in expected if not np.isfinite(arrays[name]).all()]
+    wrong = {
+        "missing variables": [name for name in expected if name not in shapes],
+        "unknown variables": sorted(shapes.keys() - expected.keys()),
+        "wrong shapes": [
+            f"{name} is {shapes[name]}, expected {shape}"
+            for name, shape in expected.items()
+            if shapes.get(name, shape) != shape
+        ],
+    }
+    for what, names in wrong.items():
+        if names:
+            raise EngineError(
+                f"{what}: {_some(names)}", hint="these are not the variables of PRNet's resfcn256"
+            )
+
+
+def check_finite(arrays: Arrays) -> None:
+    """Raise `EngineError` unless every number is finite."""
+    bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if bad:
-        raise EngineError(f"{len(bad)} variables hold NaN or infinity: {some(bad)}")
+        raise EngineError(f"variables that hold NaN or infinity: {_some(bad)}")
 
 
-def some(names: list[str]) -> str:
+def _some(names: list[str]) -> str:
     """The first three of them, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
@@ -128,7 +137,10 @@ class _Writer:
     def constant(self, name: str, value: Array64) -> str:
         from onnx import numpy_helper
 
-        array = np.ascontiguousarray(value, self.dtype)
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(value, self.dtype)
+        if not np.isfinite(array).all():
+            raise EngineError(f"{name}: folded with its batch norm it exceeds {array.dtype}")
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from streamprn.engines.bundle import MANIFEST
+from streamprn.engines.bundle import MANIFEST, check_vacant
 from streamprn.engines.checkpoint import Checkpoint
 from streamprn.engines.files import move_into_place, scratch_beside
 from streamprn.engines.resfcn256 import architecture, graph, uvdata
@@ -35,7 +36,6 @@ _NOT_OF_THE_NETWORK: Final = re.compile(
 )
 
 _MANIFEST_TEXT: Final = """\
-# {title}
 name: {name}
 title: {title}
 # position-map: the network gives the map itself, in units of output_scale crop pixels.
@@ -125,21 +125,16 @@ def read_variables(weights: Path) -> dict[str, NDArray[np.generic]]:
         EngineError: a file or variable is missing, damaged, unknown, or of another shape.
     """
     checkpoint = Checkpoint(weights)
-    expected = architecture.variables()
-    found = {name for name in checkpoint.variables if not _NOT_OF_THE_NETWORK.search(name)}
-    hint = "this is not the checkpoint of PRNet's resfcn256"
-    if missing := [name for name in expected if name not in found]:
-        raise EngineError(f"{weights}: missing variables: {graph.some(missing)}", hint=hint)
-    if unknown := sorted(found.difference(expected)):
-        raise EngineError(f"{weights}: unknown variables: {graph.some(unknown)}", hint=hint)
-    wrong = [
-        f"{name} is {checkpoint.variables[name].shape}, expected {shape}"
-        for name, shape in expected.items()
-        if checkpoint.variables[name].shape != shape
-    ]
-    if wrong:
-        raise EngineError(f"{weights}: wrong shapes: {graph.some(wrong)}", hint=hint)
-    return {name: checkpoint.read(name) for name in expected}
+    shapes = {
+        name: variable.shape
+        for name, variable in checkpoint.variables.items()
+        if not _NOT_OF_THE_NETWORK.search(name)
+    }
+    try:
+        graph.check_shapes(shapes)
+    except EngineError as error:
+        raise EngineError(f"{weights}: {error.what}", hint=error.hint) from error
+    return {name: checkpoint.read(name) for name in shapes}
 
 
 def write_bundle(
@@ -164,11 +159,11 @@ def write_bundle(
         raise BackendError(
             "writing a network needs the package onnx", hint="pip install 'streamprn[convert]'"
         )
-    if folder.exists() and not replace:
-        raise EngineError(f"{folder} exists already", hint="add --replace, or choose another name")
+    check_vacant(folder, replace=replace)
     manifest = _MANIFEST_TEXT.format(
-        name=folder.name,
-        title=title,
+        # Quoted: a bare 123 or `no` would not be read back as text.
+        name=json.dumps(folder.name),
+        title=json.dumps(title),
         licence=licence,
         notice=notice,
         output_scale=round(architecture.OUTPUT_SCALE, 1),

@@ -15,6 +15,8 @@ The map is laid out as a frontal face is seen: rows grow downwards, columns to t
 from __future__ import annotations
 
 import re
+import warnings
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -106,20 +108,26 @@ def read_topology(path: Path, *, licence: str, provenance: str) -> Topology:
 # The authors' files
 
 
+def _wrong(path: Path, what: str) -> EngineError:
+    return EngineError(f"{path}: {what}", hint="copy the authors' Data/uv-data again")
+
+
 def _numbers(path: Path) -> Float64:
     try:
-        with path.open(encoding="ascii") as file:
+        with path.open(encoding="ascii") as file, warnings.catch_warnings():
+            # NumPy warns of an empty file; the checks that follow refuse it.
+            warnings.simplefilter("ignore", UserWarning)
             return np.loadtxt(file, ndmin=2)
     except (OSError, ValueError) as error:
         reason = re.sub(r"\s+", " ", str(error))
-        raise EngineError(f"{path}: not a table of numbers: {reason}") from error
+        raise _wrong(path, f"not a table of numbers: {reason}") from error
 
 
 def _indices(path: Path, values: Float64, below: int) -> Int32:
     if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-        raise EngineError(f"{path}: expected whole numbers")
+        raise _wrong(path, "expected whole numbers")
     if values.size == 0 or values.min() < 0 or values.max() >= below:
-        raise EngineError(f"{path}: expected indices from 0 to {below - 1}")
+        raise _wrong(path, f"expected indices from 0 to {below - 1}")
     return np.asarray(values, np.int32)
 
 
@@ -127,38 +135,39 @@ def _read_texels(path: Path) -> tuple[Int32, Int32]:
     """Sorted texels `(N,)`, and the place `(N,)` in the file of each."""
     values = _numbers(path)
     if 1 not in values.shape:
-        raise EngineError(f"{path}: expected one column, found shape {values.shape}")
+        raise _wrong(path, f"expected one column, found shape {values.shape}")
     texel = _indices(path, values.ravel(), TEXELS)
     order = np.argsort(texel, kind="stable").astype(np.int32)
     texel = texel[order]
     if (np.diff(texel) == 0).any():
-        raise EngineError(f"{path}: a texel is listed twice")
+        raise _wrong(path, "a texel is listed twice")
     return texel, order
 
 
 def _read_landmarks(path: Path, texel: Int32) -> Int32:
     values = _numbers(path)
     if values.shape != (2, 68):
-        raise EngineError(f"{path}: expected shape (2, 68), found {values.shape}")
+        raise _wrong(path, f"expected shape (2, 68), found {values.shape}")
     columns, rows = _indices(path, values, UV_SIZE)
     flat = rows * UV_SIZE + columns
     found = np.searchsorted(texel, flat).clip(max=texel.size - 1)
     astray = np.flatnonzero(texel[found] != flat)
     if astray.size:
-        raise EngineError(f"{path}: landmark {astray[0]} is not one of the texels of face_ind.txt")
+        raise _wrong(path, f"landmark {astray[0]} is not one of the texels of face_ind.txt")
     return np.asarray(found, np.int32)
 
 
 def _read_canonical(path: Path, order: Int32) -> Float64:
     try:
-        vertices = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EngineError(f"{path}: not a NumPy array: {error}") from error
+        vertices = np.lib.format.read_array(BytesIO(path.read_bytes()), allow_pickle=False)
+        vertices = np.asarray(vertices, np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise _wrong(path, f"not a NumPy array of numbers: {error}") from error
     if vertices.shape != (order.size, 3):
-        raise EngineError(f"{path}: expected shape {(order.size, 3)}, found {vertices.shape}")
-    vertices = np.asarray(vertices, np.float64)[order]
+        raise _wrong(path, f"expected shape {(order.size, 3)}, found {vertices.shape}")
+    vertices = vertices[order]
     if not np.isfinite(vertices).all():
-        raise EngineError(f"{path}: holds NaN or infinity")
+        raise _wrong(path, "holds NaN or infinity")
     return vertices
 
 
@@ -167,7 +176,7 @@ def _read_triangles(path: Path, order: Int32) -> Int32 | None:
         return None
     values = _numbers(path)
     if values.shape[1:] != (3,):
-        raise EngineError(f"{path}: expected shape (T, 3), found {values.shape}")
+        raise _wrong(path, f"expected shape (T, 3), found {values.shape}")
     place = np.empty_like(order)
     place[order] = np.arange(order.size, dtype=np.int32)
     return np.asarray(place[_indices(path, values, order.size)], np.int32)
@@ -240,11 +249,11 @@ def _parts(folder: Path, texel: Int32, landmarks: Int32) -> dict[str, Bool]:
     }
     plain, eyes = folder / "uv_face.png", folder / "uv_face_eyes.png"
     if plain.is_file() and eyes.is_file():
-        parts["eyes"] = (_read_mask(plain) != _read_mask(eyes))[texel]
+        parts["eyes"] = np.any(_read_picture(plain) != _read_picture(eyes), axis=1)[texel]
     face = folder / "uv_face_mask.png"
-    parts["face"] = (
-        (_read_mask(face) > 0)[texel] if face.is_file() else np.ones(texel.size, np.bool_)
-    )
+    parts["face"] = np.ones(texel.size, np.bool_)
+    if face.is_file():
+        parts["face"] = np.any(_read_picture(face), axis=1)[texel]
     return parts
 
 
@@ -259,10 +268,10 @@ def _filled(points: Int32, outlines: Sequence[Sequence[int]], margin: int) -> Bo
     return np.asarray(cv2.dilate(canvas, disk).ravel(), np.bool_)
 
 
-def _read_mask(path: Path) -> NDArray[np.uint8]:
-    """`(65536,)` uint8 grey values."""
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    """`(65536, 3)` uint8 colours."""
     data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if picture is None or picture.shape != (UV_SIZE, UV_SIZE):
-        raise EngineError(f"{path}: expected a {UV_SIZE}x{UV_SIZE} picture")
-    return np.asarray(picture, np.uint8).ravel()
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None or picture.shape[:2] != (UV_SIZE, UV_SIZE):
+        raise _wrong(path, f"expected a {UV_SIZE}x{UV_SIZE} picture")
+    return np.asarray(picture, np.uint8).reshape(-1, 3)

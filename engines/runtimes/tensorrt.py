@@ -56,9 +56,20 @@ def obtain_plan(
     recipe: Recipe,
     *,
     store: PlanStore | None = None,
+    exact: bool = False,
     rebuild: bool = False,
 ) -> tuple[Plan, str]:
     """The plan of a recipe from the store, and why it was built (empty: it was there).
+
+    Args:
+        api: the package.
+        name: of the engine.
+        networks: its ONNX file by precision.
+        recipe: what to build.
+        store: where plans are kept.
+        exact: whether a plan for larger batches, or for named GPUs of which this is one, will not
+            do.
+        rebuild: whether to build it even if there is a good one.
 
     Raises:
         EngineError: the network is missing or cannot be read.
@@ -70,9 +81,19 @@ def obtain_plan(
     except OSError as error:
         raise EngineError(f"{path}: {error.strerror or error}") from error
     key = recipe.key(api, onnx)
-    return (store or PlanStore()).obtain(
+    store = store or PlanStore()
+    if not (exact or rebuild) and (plan := store.ready(name, key, _architecture())):
+        return plan, ""
+    return store.obtain(
         name, key, lambda: build(api, onnx, recipe, source=str(path)), rebuild=rebuild
     )
+
+
+def _architecture() -> str:
+    try:
+        return driver.device().architecture
+    except BackendError:
+        return ""
 
 
 class TensorRtNetwork:
@@ -96,7 +117,7 @@ class TensorRtNetwork:
                 f"{api.flavour} {api.version} does not accept its plan: {reason}",
                 hint="build it again: streamprn engine build --rebuild",
             )
-        self._context = self._engine.create_execution_context()
+        self._context = self._new_context()
         self._batch = 0
         self.max_batch = plan.key.profile[2]
         self.inputs: dict[str, tuple[int, ...]] = {}
@@ -112,9 +133,18 @@ class TensorRtNetwork:
     def another(self) -> TensorRtNetwork:
         """The same plan and weights with an execution context of its own."""
         twin = copy.copy(self)
-        twin._context = self._engine.create_execution_context()
+        twin._context = self._new_context()
         twin._batch = 0
         return twin
+
+    def _new_context(self) -> Any:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise BackendError(
+                "TensorRT made no execution context: the GPU may be out of memory",
+                hint="end other programs on the GPU, or lower engine.max_batch",
+            )
+        return context
 
     def enqueue(self, addresses: Mapping[str, int], batch: int, stream: int) -> None:
         """Put one inference into a CUDA stream.

@@ -26,17 +26,21 @@ MODULES: Final = {
 FLAVOURS: Final = tuple(MODULES)
 # What this layer calls; a test holds them against the real packages.
 USED: Final = {
-    "Builder": ("create_network", "create_builder_config", "create_optimization_profile"),
+    "Builder": (
+        *("create_network", "create_builder_config", "create_optimization_profile"),
+        "build_serialized_network",
+    ),
     "IBuilderConfig": ("add_optimization_profile", "set_flag", "clear_flag"),
     "INetworkDefinition": ("num_inputs", "num_outputs", "get_input", "get_output"),
-    "IOptimizationProfile": ("set_shape",),
+    "IOptimizationProfile": ("set_shape", "get_shape"),
     "ILogger": ("Severity",),
     "ITensor": ("name", "shape"),
     "OnnxParser": ("parse", "num_errors", "get_error"),
+    "ParserError": ("desc",),
     "Runtime": ("deserialize_cuda_engine",),
     "ICudaEngine": (
         *("create_execution_context", "num_io_tensors", "get_tensor_name", "get_tensor_mode"),
-        *("get_tensor_dtype", "get_tensor_shape", "get_tensor_profile_shape"),
+        *("get_tensor_dtype", "get_tensor_shape"),
     ),
     "IExecutionContext": ("set_input_shape", "set_tensor_address", "execute_async_v3"),
 }

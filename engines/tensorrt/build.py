@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from streamprn.engines.tensorrt import driver
-from streamprn.engines.tensorrt.plans import PlanKey
+from streamprn.engines.tensorrt.plans import PlanKey, digest
 from streamprn.errors import BackendError, EngineError, InputError
 
 if TYPE_CHECKING:
@@ -21,6 +20,11 @@ MAX_BATCH: Final = 64
 TYPICAL_BATCH: Final = 4
 # Ampere and newer; Turing needs its compute capability named.
 ANY_RTX: Final = "any RTX GPU"
+
+
+def source_of(precision: str) -> str:
+    """The precision of the ONNX file that a plan is built from."""
+    return "fp16" if precision == "fp16" else "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Recipe:
         Raises:
             EngineError: the engine does not have it.
         """
-        wanted = "fp16" if self.precision == "fp16" else "fp32"
+        wanted = source_of(self.precision)
         if wanted not in networks:
             raise EngineError(
                 f"engine {name} has no {wanted} network",
@@ -81,7 +85,7 @@ class Recipe:
                 )
             api.compute_capability(capability)
         return PlanKey(
-            onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+            onnx_sha256=digest(onnx),
             flavour=api.flavour,
             version=api.version,
             precision=self.precision,
@@ -117,7 +121,8 @@ def build(api: Api, onnx: bytes, recipe: Recipe, *, source: str = "the network")
     config = builder.create_builder_config()
     change = config.clear_flag if recipe.precision == "fp32" else config.set_flag
     change(trt.BuilderFlag.TF32)
-    _add_profile(builder, config, network, recipe, source)
+    if config.add_optimization_profile(batches(builder, network, recipe, source)) < 0:
+        raise BackendError(f"{api.flavour} refused the batches of {source}: {_reason(api)}")
     if recipe.compute_capabilities:
         config.num_compute_capabilities = len(recipe.compute_capabilities)
         for index, text in enumerate(recipe.compute_capabilities):
@@ -146,7 +151,12 @@ def _parse(api: Api, network: Any, onnx: bytes, source: str) -> None:
         )
 
 
-def _add_profile(builder: Any, config: Any, network: Any, recipe: Recipe, source: str) -> None:
+def batches(builder: Any, network: Any, recipe: Recipe, source: str) -> Any:
+    """The `IOptimizationProfile` of a recipe: batches of 1, typical and largest.
+
+    Raises:
+        EngineError: an input has another free dimension than the batch.
+    """
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -158,7 +168,7 @@ def _add_profile(builder: Any, config: Any, network: Any, recipe: Recipe, source
             )
         sizes = (1, recipe.typical_batch, recipe.max_batch)
         profile.set_shape(tensor.name, *((size, *shape) for size in sizes))
-    config.add_optimization_profile(profile)
+    return profile
 
 
 def _reason(api: Api) -> str:

@@ -20,6 +20,7 @@ from streamprn.errors import BackendError
 _ATTRIBUTE_MAJOR: Final = 75
 _ATTRIBUTE_MINOR: Final = 76
 _NO_DEVICE: Final = 100
+_WITHOUT_A_GPU: Final = "use a CPU backend; `--flavour tensorrt-rtx` builds plans without a GPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,12 @@ class Device:
     @property
     def title(self) -> str:
         """Name and architecture, such as `NVIDIA H100 80GB HBM3 sm90`."""
-        return f"{self.name} sm{self.capability[0]}{self.capability[1]}"
+        return f"{self.name} {self.architecture}"
+
+    @property
+    def architecture(self) -> str:
+        """Its compute capability, such as `sm90`."""
+        return f"sm{self.capability[0]}{self.capability[1]}"
 
 
 def _library() -> ctypes.CDLL:
@@ -40,7 +46,9 @@ def _library() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise BackendError(f"there is no NVIDIA driver here ({name} does not load)") from error
+        raise BackendError(
+            f"there is no NVIDIA driver here ({name} does not load)", hint=_WITHOUT_A_GPU
+        ) from error
 
 
 class Driver:
@@ -60,7 +68,7 @@ class Driver:
     def _call(self, function: str, *arguments: Any) -> None:
         code = getattr(self._lib, function)(*arguments)
         if code == _NO_DEVICE:
-            raise BackendError("the NVIDIA driver finds no GPU")
+            raise BackendError("the NVIDIA driver finds no GPU", hint=_WITHOUT_A_GPU)
         if code:
             text = ctypes.c_char_p()
             self._lib.cuGetErrorName(code, ctypes.byref(text))

@@ -1,7 +1,7 @@
 """Plans on disk: what each was built from, and the one folder where they are kept.
 
-A plan file is a line of magic, the length of a header, the header (JSON: the key and the SHA-256
-of the rest), and TensorRT's bytes. TensorRT trusts a plan it is given and may crash on a wrong
+A plan file is a line of magic, the length of a header, the header (JSON: the key, and the SHA-256
+of key and plan), and TensorRT's bytes. TensorRT trusts a plan it is given and may crash on a wrong
 one, so a plan is refused here, with the reason, before TensorRT sees it.
 """
 
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -64,6 +64,19 @@ class PlanKey:
                 return f"its {name} is {mine}, needed is {theirs}"
         return ""
 
+    def serves(self, wanted: PlanKey, architecture: str) -> bool:
+        """Whether a plan with this key does all that one with `wanted` would.
+
+        It may take larger batches, and may be for named compute capabilities of which
+        `architecture`, such as "sm86", is one.
+        """
+        named = self.target.split()
+        here = self.target == wanted.target or (
+            architecture in named and all(word.startswith("sm") for word in named)
+        )
+        same = replace(self, profile=wanted.profile, target=wanted.target) == wanted
+        return here and same and self.profile[2] >= wanted.profile[2]
+
     @property
     def file_name(self) -> str:
         """One file per use; a newer network or package takes the place of the older plan."""
@@ -80,8 +93,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the file at once or not at all."""
-        header = asdict(self.key) | {"sha256": hashlib.sha256(self.data).hexdigest()}
-        text = json.dumps(header).encode()
+        text = _json(asdict(self.key) | {"sha256": _seal(self.key, self.data)})
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=".plan-", dir=path.parent)
         try:
@@ -111,9 +123,25 @@ class Plan:
         return cls(key, data)
 
 
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal, by which networks are known."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def read_key(path: Path) -> PlanKey:
     """What the plan at `path` was built from. Raises `EngineError` as `Plan.load` does."""
     return Plan.load(path).key
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    """Without blanks, so that no byte can change and mean the same."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _seal(key: PlanKey, data: bytes) -> str:
+    seal = hashlib.sha256(_json(asdict(key)))
+    seal.update(data)
+    return seal.hexdigest()
 
 
 def _refusal(path: Path, reason: str) -> EngineError:
@@ -128,11 +156,11 @@ def _split(path: Path, content: bytes) -> tuple[PlanKey, bytes]:
     data = content[start + length :]
     try:
         header: dict[str, Any] = json.loads(content[start : start + length])
-        digest = header.pop("sha256")
+        stated = header.pop("sha256")
         key = PlanKey(**header | {"profile": tuple(header["profile"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refusal(path, "its header is damaged") from error
-    if hashlib.sha256(data).hexdigest() != digest:
+    if _seal(key, data) != stated:
         raise _refusal(path, "it is damaged or cut short")
     return key, data
 
@@ -163,7 +191,8 @@ class PlanStore:
         Processes that want the same plan wait for the one that builds it.
 
         Raises:
-            BackendError: building failed, or another process has been at it for half an hour.
+            BackendError: building failed, the folder cannot be written, or another process has
+                been at it for half an hour.
         """
         path = self.path(engine, key)
         reason = "asked to rebuild"
@@ -171,16 +200,33 @@ class PlanStore:
             plan, reason = self._sound(path, key)
             if plan is not None:
                 return plan, ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
-            if not rebuild:
-                # Another process may have built it while this one waited.
-                plan, reason = self._sound(path, key)
-                if plan is not None:
-                    return plan, ""
-            plan = Plan(key, build())
-            plan.save(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(path.with_suffix(".lock")):
+                if not rebuild:
+                    # Another process may have built it while this one waited.
+                    plan, reason = self._sound(path, key)
+                    if plan is not None:
+                        return plan, ""
+                plan = Plan(key, build())
+                plan.save(path)
+        except OSError as error:
+            raise BackendError(
+                f"{path}: cannot be written: {error.strerror or error}",
+                hint=f"set {paths.VARIABLE} to a folder that can",
+            ) from error
         return plan, reason
+
+    def ready(self, engine: str, wanted: PlanKey, architecture: str) -> Plan | None:
+        """A plan that was built before and serves (see `PlanKey.serves`), or None."""
+        for path in (self.path(engine, wanted), *self.plans(engine)):
+            try:
+                plan = Plan.load(path)
+            except EngineError:
+                continue
+            if plan.key.serves(wanted, architecture):
+                return plan
+        return None
 
     @staticmethod
     def _sound(path: Path, key: PlanKey) -> tuple[Plan | None, str]:

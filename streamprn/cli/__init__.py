@@ -76,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in arguments
+    # OpenCV would add lines of its own about damaged pictures, which our errors name.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     try:
         return _dispatch(arguments)
     except StreamPRNError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamprn.cli.parser import positive_float, positive_int
-from streamprn.errors import StreamPRNError
+from streamprn.errors import InputError, StreamPRNError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,12 +222,13 @@ def _info(args: argparse.Namespace) -> int:
         _print(json.dumps(facts, indent=2))
         return 0
     for key, value in facts.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             _print(f"{key}:")
             for name, part in value.items():
                 _print(f"  {name:12} {part}")
         else:
-            _print(f"{key:14} {value:,}" if isinstance(value, int) else f"{key:14} {value}")
+            words = f"{value:,}" if isinstance(value, int) else value or "none"
+            _print(f"{key:14} {words}")
     return 0
 
 
@@ -235,7 +236,7 @@ def _facts(bundle: Bundle, store: PlanStore) -> dict[str, Any]:
     from streamprn.engines.inspection import inspect_network
 
     topology = bundle.topology()
-    network = inspect_network(next(iter(bundle.networks.values())))
+    network = inspect_network(next(iter(bundle.networks.values())), bundle.crop.size)
     return {
         "name": bundle.name,
         "title": bundle.title,
@@ -250,19 +251,23 @@ def _facts(bundle: Bundle, store: PlanStore) -> dict[str, Any]:
         "crop": asdict(bundle.crop),
         "licence": bundle.licence,
         "provenance": str(bundle.provenance_file or "not stated"),
-        "plans": {path.name: _plan_words(path) for path in store.plans(bundle.name)},
+        "plans": {path.name: _plan_words(path, bundle) for path in store.plans(bundle.name)},
     }
 
 
-def _plan_words(path: Path) -> str:
-    from streamprn.engines.tensorrt.plans import read_key
+def _plan_words(path: Path, bundle: Bundle) -> str:
+    from streamprn.engines.tensorrt.build import source_of
+    from streamprn.engines.tensorrt.plans import digest, read_key
 
     try:
         key = read_key(path)
     except StreamPRNError as error:
         return error.what
     batches = "/".join(map(str, key.profile))
-    return f"{key.flavour} {key.version}, {key.precision}, batches {batches}, for {key.target}"
+    network = bundle.networks.get(source_of(key.precision))
+    stale = network is None or digest(network.read_bytes()) != key.onnx_sha256
+    words = f"{key.flavour} {key.version}, {key.precision}, batches {batches}, for {key.target}"
+    return f"{words}; stale, as it was built from another network" if stale else words
 
 
 # import-prnet
@@ -296,6 +301,11 @@ def _export(args: argparse.Namespace) -> int:
     from streamprn.engines.export import export_bundle, export_network
 
     bundle = registry.find(args.name)
+    if args.precision and args.out.suffix != ".onnx":
+        raise InputError(
+            "--precision chooses one network, but a folder takes them all",
+            hint=f"{args.out}.onnx would take the network alone",
+        )
     if args.out.suffix == ".onnx":
         export_network(bundle, args.out, precision=args.precision, replace=args.replace)
     else:
@@ -323,12 +333,18 @@ def _build(args: argparse.Namespace) -> int:
     store = PlanStore()
     with stderr_console().status(f"building with {package.flavour} {package.version}"):
         plan, reason = obtain_plan(
-            package, bundle.name, bundle.networks, recipe, store=store, rebuild=args.rebuild
+            package,
+            bundle.name,
+            bundle.networks,
+            recipe,
+            store=store,
+            exact=True,
+            rebuild=args.rebuild,
         )
     path = store.path(bundle.name, plan.key)
     verb = f"built, since {reason}:" if reason else "already there:"
     _print(f"{verb} {path}")
-    _print(f"{len(plan.data) / 1e6:.1f} MB, {_plan_words(path)}")
+    _print(f"{len(plan.data) / 1e6:.1f} MB, {_plan_words(path, bundle)}")
     return 0
 
 

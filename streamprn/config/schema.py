@@ -122,10 +122,10 @@ class EngineConfig(_Checked):
         "Runtime; auto takes the best one that works here and says which",
         choices=("auto", "openvino", "onnxruntime", "tensorrt"),
     )
-    precision: Literal["fp32", "fp16", "int8"] | None = setting(
+    precision: Literal["fp32", "fp16"] | None = setting(
         None,
         "Precision of the network; null leaves it to the engine and the backend",
-        choices=("fp32", "fp16", "int8"),
+        choices=("fp32", "fp16"),
     )
     threads: int = setting(1, "CPU threads of the network", unit="threads", minimum=1, maximum=256)
     max_batch: int = setting(

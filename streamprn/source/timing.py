@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import threading
-    from fractions import Fraction
 
 __all__ = ["Backoff", "Pacer", "RateLimit", "Timeline"]
 
 _NS = 1_000_000_000
 _DEFAULT_RATE = 25.0
+
+
+class Ratio(Protocol):
+    """A time base: a `Fraction` of PyAV 18, an `AVRational` of PyAV 19."""
+
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
 
 
 class Timeline:
@@ -34,7 +42,7 @@ class Timeline:
         self._start_ns = start_ns
         self._offset_ns = 0 if self._last_ns is None else self.peek() - start_ns
 
-    def at(self, value: int | None, time_base: Fraction | None) -> int | None:
+    def at(self, value: int | None, time_base: Ratio | None) -> int | None:
         """Place a time stamp of the source on the time line, without recording it."""
         if value is None or time_base is None:
             return None

@@ -1,6 +1,10 @@
 """`streamprn engine`, run as a user runs it."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -104,6 +108,27 @@ def test_import_prnet_names_the_file_that_is_missing(engine, tmp_path):
     assert "no face_ind.txt there" in err
 
 
+def test_a_damaged_file_of_the_import_is_one_line_and_nothing_is_written(home, tmp_path):
+    prefix = write_checkpoint(tmp_path / "weights", random_variables())
+    data = write_uv_data(tmp_path / "uv-data")
+    picture = data / "uv_face.png"
+    picture.write_bytes(picture.read_bytes()[:100])
+    # As a process of its own: OpenCV's and NumPy's own lines would count.
+    command = [sys.executable, "-m", "streamprn", "engine", "import-prnet", "--name", "cut"]
+    done = subprocess.run(
+        [*command, "--weights", prefix, "--data", data],
+        env=os.environ | {"STREAMPRN_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "uv_face.png: expected a 256x256 picture (copy the authors'" in done.stderr
+    assert not [*(home / "engines").glob("cut"), *(home / "engines").glob(".new-*")]
+
+
 def test_export_copies_the_network_or_all(engine, home, tmp_path):
     bundle = Bundle.load(home / "engines" / NAME)
     assert engine("export", NAME, tmp_path / "net.onnx", "--precision", "fp16")[0] == 0
@@ -117,10 +142,35 @@ def test_export_copies_the_network_or_all(engine, home, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "net.onnx"]
 
 
+def test_export_replaces_engines_and_files_but_no_other_folder(engine, tmp_path):
+    folder = tmp_path / "photos.onnx"
+    folder.mkdir()
+    (folder / "picture").touch()
+    for place in (folder, tmp_path):
+        code, _, err = engine("export", "facemesh", place, "--replace")
+        assert code == 2
+        assert "is a folder" in err or "is not an engine, so it is not replaced" in err
+    assert (folder / "picture").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["photos.onnx"]
+
+
+def test_export_of_one_precision_into_a_folder_is_refused(engine, tmp_path):
+    code, _, err = engine("export", "facemesh", tmp_path / "copy", "--precision", "fp16")
+    assert code == 2
+    assert "copy.onnx would take the network alone" in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_of_a_precision_that_is_not_there_is_refused(engine, tmp_path):
-    code, _, err = engine("export", "facemesh", tmp_path / "net.onnx", "--precision", "fp16")
+    single = tmp_path / "single"
+    assert engine("export", "facemesh", single)[0] == 0
+    manifest = single / "manifest.yaml"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line for line in lines if "fp16" not in line))
+    code, _, err = engine("export", single, tmp_path / "net.onnx", "--precision", "fp16")
     assert code == 2
     assert "no fp16 network" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["single"]
 
 
 def test_verify_finds_the_two_cpu_runtimes_equal(engine):
@@ -154,11 +204,42 @@ def test_build_makes_a_plan_that_info_shows(engine):
     code, out, _ = engine(*options)
     assert code == 0
     assert "built, since there was none" in out
-    assert "tf32, batches 1/4/4, for any RTX GPU" in out
+    assert "fp16, batches 1/4/4, for any RTX GPU" in out
     assert "already there" in engine(*options)[1]
     assert "asked to rebuild" in engine(*options, "--rebuild")[1]
     plans = json.loads(engine("info", "facemesh", "--json")[1])["plans"]
-    assert list(plans) == ["tensorrt-rtx-tf32-b4-any-rtx-gpu.plan"]
+    assert list(plans) == ["tensorrt-rtx-fp16-b4-any-rtx-gpu.plan"]
+
+
+@needs_rtx
+def test_info_tells_a_stale_plan_and_a_damaged_one(engine, home, tmp_path):
+    mine = home / "engines" / "mine"
+    assert engine("export", "facemesh", mine)[0] == 0
+    manifest = mine / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("name: facemesh", "name: mine"))
+    options = ("build", "mine", "--flavour", "tensorrt-rtx", "--max-batch")
+    for batch in (1, 2):
+        assert engine(*options, batch)[0] == 0
+    shutil.copyfile(mine / "network.onnx", mine / "network.fp16.onnx")
+    plans = home / "cache" / "plans" / "mine"
+    damaged = plans / "tensorrt-rtx-fp16-b2-any-rtx-gpu.plan"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    facts = json.loads(engine("info", "mine", "--json")[1])["plans"]
+    assert facts["tensorrt-rtx-fp16-b1-any-rtx-gpu.plan"].endswith("built from another network")
+    assert "it is damaged or cut short" in facts[damaged.name]
+    code, out, _ = engine(*options, 2)
+    assert code == 0
+    assert "plan refused: it is damaged or cut short" in out
+
+
+@needs_rtx
+def test_build_into_a_home_that_cannot_be_written_is_one_clear_line(engine, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STREAMPRN_HOME", str(tmp_path / "file"))
+    code, out, err = engine("build", "facemesh", "--flavour", "tensorrt-rtx")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "set STREAMPRN_HOME to a folder that can" in err
 
 
 @pytest.mark.skipif("tensorrt" in packages.installed(), reason="tensorrt is installed")

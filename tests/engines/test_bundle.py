@@ -1,3 +1,5 @@
+import hashlib
+import re
 import shutil
 
 import numpy as np
@@ -46,6 +48,16 @@ def test_the_packaged_engine_is_there_and_says_its_licence():
     assert bundle.licence == "Apache-2.0"
     assert "MediaPipe" in bundle.provenance_file.read_text()
     assert "blazeface" not in registry.available()
+
+
+@pytest.mark.parametrize("name", ["facemesh", "blazeface"])
+def test_every_packaged_file_is_the_one_that_its_provenance_names(name):
+    folder = registry.PACKAGED / name
+    stated = re.findall(r"- `(.+)`: SHA-256 `(.+)`", (folder / "PROVENANCE.md").read_text())
+    data = {path.name for path in folder.iterdir() if path.suffix in (".onnx", ".npz")}
+    assert {file for file, _ in stated} == data
+    for file, digest in stated:
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest, file
 
 
 def test_an_unknown_engine_names_the_known_and_the_nearest():
@@ -100,7 +112,9 @@ def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text):
         ({"networks__fp32": "gone.onnx"}, "networks.fp32 names gone.onnx, which is not there"),
         ({"topology": "gone.npz"}, "topology names gone.npz, which is not there"),
         ({"topology": 3}, "topology is not a file name"),
+        ({"topology": "../mine/../gone.npz"}, "which is outside the engine's folder"),
         ({"name": 3}, "name is not text"),
+        ({"name": "../x"}, "name is '../x': use letters"),
         ({"batched": 1}, "batched is neither true nor false"),
     ],
 )

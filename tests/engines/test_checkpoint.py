@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamprn.engines.checkpoint import Checkpoint, _masked_crc32c
 from streamprn.errors import EngineError
-from tests.support.tensor_bundle import varint, write_checkpoint
+from tests.support.tensor_bundle import entry, field, table, varint, write_checkpoint
 
 SMALL = Path(__file__).parents[1] / "data" / "checkpoint" / "small"
 
@@ -74,6 +74,11 @@ def test_a_missing_index_is_named(tmp_path):
         Checkpoint(tmp_path / "nothing")
 
 
+def test_a_folder_in_place_of_a_checkpoint_names_the_one_in_it():
+    with pytest.raises(EngineError, match=r"a folder, no checkpoint \(give .*checkpoint/small\)"):
+        Checkpoint(SMALL.parent)
+
+
 def test_a_missing_data_file_is_named(copied):
     copied.with_name("small.data-00000-of-00001").unlink()
     with pytest.raises(EngineError, match=r"small\.data-00000-of-00001: no such file"):
@@ -126,6 +131,18 @@ def test_a_compressed_index_is_refused_by_name(tmp_path):
 def test_an_unknown_variable_is_named():
     with pytest.raises(EngineError, match="no variable 'net/nothing'"):
         Checkpoint(SMALL).read("net/nothing")
+
+
+def test_a_key_that_is_no_text_is_one_more_unknown_variable(tmp_path):
+    prefix = write_checkpoint(tmp_path / "model", {"a": np.zeros(3, np.float32)})
+    path = prefix.with_name("model.index")
+    data = path.read_bytes()
+    header = {b"": field(1, 1) + field(3, field(1, 1))}
+    part = entry(np.zeros(3, np.float32), 0, 0)
+    path.write_bytes(table(header | {b"\x00\xff\xfepart": part}))
+    assert data != path.read_bytes()
+    (name,) = Checkpoint(prefix).variables
+    assert name.endswith("part")
 
 
 def test_a_variable_of_text_is_listed_but_not_read():

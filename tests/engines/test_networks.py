@@ -1,4 +1,5 @@
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_a_backend_that_is_asked_for_but_absent_is_a_backend_error(monkeypatch):
 
 def test_a_precision_that_is_not_in_the_bundle_is_an_engine_error(backend):
     with pytest.raises(EngineError, match="no fp16 network"):
-        open_engine("facemesh", backend=backend, precision="fp16")
+        open_runtime(replace(litert.spec("short"), precision="fp16"), backend)
 
 
 def test_a_damaged_network_is_an_engine_error(backend, tmp_path):

@@ -13,7 +13,7 @@ from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
 from streamprn.engines.protocol import CropRule
 from streamprn.kernels import uv, warp
-from streamprn.records import FrameImage
+from streamprn.records import Detection, FrameImage
 from tests.support.resfcn import make_random_bundle
 
 # For a box of dlib's detector.
@@ -56,6 +56,17 @@ def test_the_next_region_is_the_authors_rule_for_landmarks(rule):
     assert found.side == pytest.approx(1.6 * (high - low).mean(), rel=1e-4)
     np.testing.assert_allclose([found.cx, found.cy], (low + high) / 2, rtol=1e-4)
     assert found.roll == 0
+
+
+@given(boxes)
+def test_a_box_from_the_user_is_cropped_by_the_authors_rule_for_given_boxes(rule, box):
+    x, y, width, height = box
+    given_box = np.array([x, y, x + width, y + height], np.float32)
+    nothing = np.zeros((0, 2), np.float32)
+    roi = rule.roi_from_detection(Detection(1.0, given_box, nothing))
+    assert roi.side == pytest.approx(1.6 * (width + height) / 2, rel=1e-4)
+    assert roi.cx == pytest.approx(x + width / 2, abs=1e-3)
+    assert roi.cy == pytest.approx(y + height / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["short", "full"])

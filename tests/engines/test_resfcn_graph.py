@@ -43,7 +43,7 @@ def test_the_network_has_the_papers_245_variables_and_13_million_parameters():
 def test_the_work_counted_from_the_file_is_that_of_the_architecture(models, tmp_path):
     path = tmp_path / "network.onnx"
     path.write_bytes(models["fp16"].SerializeToString())
-    info = inspect_network(path)
+    info = inspect_network(path, architecture.SIZE)
     assert info.macs == architecture.macs() == 4_129_292_288
     assert info.inputs == {"input": "(B, 256, 256, 3) float32"}
     assert info.outputs == {"position_map": "(B, 256, 256, 3) float32"}
@@ -80,14 +80,29 @@ def test_the_fp16_file_is_half_as_large_and_computes_in_half_but_for_its_last_la
 
 def test_missing_variables_are_named(arrays):
     less = {name: value for name, value in arrays.items() if "resBlock_4/shortcut" not in name}
-    with pytest.raises(EngineError, match="1 variables are missing: resfcn256/resBlock_4/shortcut"):
+    with pytest.raises(EngineError, match="missing variables: resfcn256/resBlock_4/shortcut"):
         graph.build(less)
 
 
 def test_wrong_shapes_are_named(arrays):
     name = "resfcn256/Conv/weights"
-    with pytest.raises(EngineError, match=rf"{name} has shape \(2,\), expected \(4, 4, 3, 16\)"):
+    with pytest.raises(
+        EngineError, match=rf"wrong shapes: {name} is \(2,\), expected \(4, 4, 3, 16\)"
+    ):
         graph.build(arrays | {name: np.zeros(2, np.float32)})
+
+
+def test_unknown_variables_are_named(arrays):
+    with pytest.raises(EngineError, match="unknown variables: other/weights"):
+        graph.build(arrays | {"other/weights": np.zeros(2, np.float32)})
+
+
+def test_weights_that_half_precision_cannot_hold_are_named(arrays):
+    name = "resfcn256/Conv/BatchNorm/gamma"
+    large = arrays | {name: np.full(16, 1e8, np.float32)}
+    graph.build(large, "fp32")
+    with pytest.raises(EngineError, match=r"resfcn256/Conv/weights: .* exceeds float16"):
+        graph.build(large, "fp16")
 
 
 def test_weights_that_are_not_finite_are_named(arrays):

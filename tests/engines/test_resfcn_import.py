@@ -108,6 +108,23 @@ def test_an_engine_is_replaced_only_when_asked(tmp_path):
     assert names == {"random", ".random-uv-data"}
 
 
+@pytest.mark.parametrize("name", ["123", "1e5", "no", "null", "0x1f"])
+def test_a_name_that_yaml_takes_for_something_else_is_kept(tmp_path, arrays, data, name):
+    words = dict.fromkeys(("title", "licence", "notice", "provenance"), "a: b")
+    folder = importer.write_bundle(arrays, read(data), tmp_path / name, **words)
+    assert Bundle.load(folder).name == name
+    assert Bundle.load(folder).title == "a: b"
+
+
+def test_a_folder_that_is_no_engine_is_not_replaced(tmp_path, arrays, data):
+    words = dict.fromkeys(("title", "licence", "notice", "provenance"), "words")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "picture").touch()
+    with pytest.raises(EngineError, match="photos is not an engine, so it is not replaced"):
+        importer.write_bundle(arrays, read(data), tmp_path / "photos", **words, replace=True)
+    assert (tmp_path / "photos" / "picture").exists()
+
+
 def test_a_failure_while_writing_leaves_nothing(tmp_path, data):
     broken = random_variables() | {"resfcn256/Conv/weights": np.zeros(1, np.float32)}
     with pytest.raises(EngineError):
@@ -160,6 +177,19 @@ def test_without_triangles_the_grid_of_the_mask_is_used(data):
     assert counts.max() == 2
     # A disk: vertices - edges + faces = 1.
     assert topology.vertex_count - len(unique) + len(topology.triangles) == 1
+
+
+@pytest.mark.parametrize("corners", [*range(1, 16)])
+def test_a_cell_of_the_grid_gives_a_triangle_for_three_corners_and_two_for_four(corners):
+    """Bit k of `corners`: whether corner k of the 2x2 cell is a vertex."""
+    texel = np.array([t for k, t in enumerate((0, 1, 256, 257)) if corners >> k & 1], np.int32)
+    triangles = uvdata.triangulate(texel)
+    assert len(triangles) == max(len(texel) - 2, 0)
+    rows, columns = np.divmod(texel[triangles], 256)
+    (ax, bx, cx), (ay, by, cy) = columns.T, -rows.T
+    # Counter-clockwise with y up, and each half of the cell once.
+    np.testing.assert_array_equal((bx - ax) * (cy - ay) - (by - ay) * (cx - ax), 1)
+    assert len({tuple(sorted(triangle)) for triangle in triangles}) == len(triangles)
 
 
 def test_the_mirror_turns_back_and_swaps_the_sides(data):
@@ -223,6 +253,7 @@ def test_all_missing_files_are_named(own_data):
         ("face_ind.txt", "1 2\n3 4\n", "expected one column"),
         ("uv_kpt_ind.txt", "1 2\n3 4\n", r"expected shape \(2, 68\), found \(2, 2\)"),
         ("uv_kpt_ind.txt", " ".join(["0"] * 68) + "\n" + " ".join(["0"] * 68), "landmark 0 is not"),
+        ("face_ind.txt", "", "indices from 0 to 65535"),
         ("canonical_vertices.npy", "hello", "not a NumPy array"),
         ("triangles.txt", "1 2\n", r"expected shape \(T, 3\)"),
         ("triangles.txt", "1 2 99999\n", "indices from 0 to"),
@@ -240,6 +271,25 @@ def test_a_rest_shape_of_another_length_is_refused(own_data):
     np.save(own_data / "canonical_vertices.npy", np.zeros((10, 3)))
     with pytest.raises(EngineError, match=r"canonical_vertices\.npy: expected shape"):
         read(own_data)
+
+
+def test_a_rest_shape_in_an_archive_or_of_text_is_refused(own_data):
+    path = own_data / "canonical_vertices.npy"
+    for save, value in ((np.savez, np.zeros((3, 3))), (np.save, np.array(["a", "b"]))):
+        with path.open("wb") as file:
+            save(file, value)
+        with pytest.raises(EngineError, match=r"canonical_vertices\.npy: not a NumPy array"):
+            read(own_data)
+
+
+def test_eyes_differ_in_colour_where_they_are_equally_bright(own_data):
+    colours = np.full((256, 256, 3), 0, np.uint8)
+    colours[..., 0] = 255
+    cv2.imwrite(str(own_data / "uv_face.png"), colours)
+    bluer = colours.copy()
+    bluer[64:80, 90:100] = (250, 1, 0)
+    cv2.imwrite(str(own_data / "uv_face_eyes.png"), bluer)
+    assert read(own_data).parts["eyes"].sum() == 16 * 10
 
 
 def test_a_mask_of_another_size_is_refused(own_data):

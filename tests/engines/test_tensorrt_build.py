@@ -9,7 +9,7 @@ from streamprn.engines.bundle import Bundle
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.engines.runtimes.tensorrt import obtain_plan, open_runtime, recipe_for, unusable
 from streamprn.engines.tensorrt import api as packages
-from streamprn.engines.tensorrt.build import Recipe, build
+from streamprn.engines.tensorrt.build import Recipe, batches, build
 from streamprn.engines.tensorrt.plans import PlanStore
 from streamprn.errors import BackendError, EngineError, InputError
 from tests.support.resfcn import make_random_bundle
@@ -55,12 +55,43 @@ def test_the_prn_network_builds_in_every_precision(rtx, prn, store, precision, m
 
 
 @needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_the_default_engine_builds_in_every_precision(rtx, facemesh, store, precision):
+    plan, _ = obtain_plan(
+        rtx, facemesh.name, facemesh.networks, Recipe(precision, max_batch=16), store=store
+    )
+    assert 2 < len(plan.data) / 1e6 < 10
+    assert (plan.key.precision, plan.key.profile) == (precision, (1, 4, 16))
+
+
+@needs_rtx
 def test_the_default_engine_builds_for_named_gpus(rtx, facemesh, store):
     recipe = Recipe("tf32", max_batch=8, compute_capabilities=("8.6", "sm89"))
     plan, _ = obtain_plan(rtx, facemesh.name, facemesh.networks, recipe, store=store)
     assert plan.key.target == "sm86 sm89"
     assert len(plan.data) > 2_000_000
     assert store.path("facemesh", plan.key).name == "tensorrt-rtx-tf32-b8-sm86-sm89.plan"
+
+
+@needs_rtx
+def test_the_profile_holds_the_batches_of_the_recipe(rtx, facemesh):
+    builder = rtx.module.Builder(rtx.logger)
+    network = builder.create_network(rtx.strongly_typed())
+    assert rtx.module.OnnxParser(network, rtx.logger).parse(facemesh.networks["fp16"].read_bytes())
+    profile = batches(builder, network, Recipe(max_batch=12), "facemesh")
+    shapes = [tuple(shape) for shape in profile.get_shape("input")]
+    assert shapes == [(1, 192, 192, 3), (4, 192, 192, 3), (12, 192, 192, 3)]
+
+
+@needs_rtx
+def test_what_was_built_ahead_serves_smaller_batches_unless_the_exact_plan_is_wanted(
+    rtx, facemesh, store
+):
+    arguments = (rtx, facemesh.name, facemesh.networks)
+    ahead, _ = obtain_plan(*arguments, Recipe(max_batch=16), store=store)
+    assert obtain_plan(*arguments, Recipe(max_batch=8), store=store) == (ahead, "")
+    exact, reason = obtain_plan(*arguments, Recipe(max_batch=8), store=store, exact=True)
+    assert (exact.key.profile, reason) == ((1, 4, 8), "there was none")
 
 
 @needs_rtx
@@ -116,8 +147,9 @@ def test_a_wrong_recipe_is_refused(options, message):
 
 
 def test_a_precision_that_the_engine_lacks_is_refused(facemesh):
-    with pytest.raises(EngineError, match=r"facemesh has no fp16 network .*fp32"):
-        Recipe("fp16").network("facemesh", facemesh.networks)
+    single = {"fp32": facemesh.networks["fp32"]}
+    with pytest.raises(EngineError, match=r"mine has no fp16 network .*fp32"):
+        Recipe("fp16").network("mine", single)
 
 
 def test_the_typical_batch_is_never_above_the_largest():
@@ -129,7 +161,8 @@ def test_half_precision_is_taken_where_it_is_offered(prn, facemesh):
     spec = NetworkSpec("x", prn.networks, 256, max_batch=8)
     assert recipe_for(spec) == Recipe("fp16", 8)
     assert recipe_for(replace(spec, precision="fp32")) == Recipe("fp32", 8)
-    assert recipe_for(replace(spec, networks=facemesh.networks)).precision == "tf32"
+    single = {"fp32": facemesh.networks["fp32"]}
+    assert recipe_for(replace(spec, networks=single)).precision == "tf32"
 
 
 def test_a_flavour_that_is_not_installed_says_how_to_install_it(monkeypatch):
@@ -162,7 +195,16 @@ def test_without_a_gpu_the_runtime_says_so(facemesh):
 
 
 @pytest.mark.gpu
-def test_a_plan_gives_the_maps_of_the_cpu(prn, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "precision", "bound"),
+    [
+        ("prn", "fp32", 0.3),
+        ("prn", "fp16", 1.5),
+        ("facemesh", "fp32", 0.1),
+        ("facemesh", "fp16", 0.5),
+    ],
+)
+def test_a_plan_gives_the_maps_of_the_cpu(request, tmp_path, monkeypatch, name, precision, bound):
     import numpy as np
 
     from streamprn.engines.engine import open_engine
@@ -171,15 +213,15 @@ def test_a_plan_gives_the_maps_of_the_cpu(prn, tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMPRN_HOME", str(tmp_path))
     if reason := unusable():
         pytest.skip(reason)
-    crops = invented_pictures(3, 256)
-    cpu = open_engine(prn.folder, backend="openvino", threads=2)
-    for precision, bound in (("fp32", 0.3), ("fp16", 1.5)):
-        gpu = open_engine(prn.folder, backend="tensorrt", precision=precision, max_batch=4)
-        assert compare(gpu, cpu, crops).largest_px < bound
-        together = gpu.infer(crops).maps.copy()
-        alone = np.concatenate([gpu.infer(crop[None]).maps.copy() for crop in crops])
-        assert np.abs(together - alone).max() < bound
-        gpu.close()
+    bundle = request.getfixturevalue(name)
+    crops = invented_pictures(3, bundle.crop.size)
+    cpu = open_engine(bundle.folder, backend="openvino", threads=2)
+    gpu = open_engine(bundle.folder, backend="tensorrt", precision=precision, max_batch=4)
+    assert compare(gpu, cpu, crops).largest_px < bound
+    together = gpu.infer(crops).maps.copy()
+    alone = np.concatenate([gpu.infer(crop[None]).maps.copy() for crop in crops])
+    assert np.abs(together - alone).max() < bound
+    gpu.close()
 
 
 @pytest.mark.gpu
