@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.pipeline import Summary
-    from streamprn.records import FrameResult
+    from streamprn.records import FrameResult, SourceStatus
 
 #: In the order of the way of the data. `wait` and `handover` are time spent in queues.
 STAGES = (
@@ -220,10 +220,16 @@ def measure(plan: Plan) -> Measurement:
     pipeline = Pipeline(plan.config(), sinks=[collector])
     patience = threading.Timer(plan.warmup_s + 3 * plan.seconds + PATIENCE_S, stop.set)
     patience.daemon = True
-    patience.start()
+    first = threading.Lock()
+
+    def begin(_: SourceStatus) -> None:
+        """Count from the first word of a source: an engine may take long to warm up."""
+        if first.acquire(blocking=False):
+            patience.start()
+
     try:
         with _Listener(pipeline.endpoint, plan.kinds) as listener:
-            summary = pipeline.run(stop)
+            summary = pipeline.run(stop, on_event=begin)
     finally:
         patience.cancel()
     if not collector.rows:
