@@ -1,7 +1,8 @@
 """Time of the offline programs on this machine: `python benchmarks/apps.py [--repeat N]`.
 
 - every output of `reconstruct --all` for one face of a 512x512 picture, without the network;
-- the depth image at 640x480, 1080p and 4K;
+- the depth image at 640x480, 1080p and 4K, also of a face that fills the picture, with one thread
+  and with as many as there are processors;
 - swapping a face through a 640x480 clip, decoding and encoding included.
 
 The least of several runs is printed: it is what the code costs when nothing else runs.
@@ -71,15 +72,22 @@ def time_outputs(face: Reconstruction, reconstructor: Reconstructor, repeat: int
 
 
 def time_depth(face: Reconstruction, repeat: int) -> None:
-    cases = ((640, 480, 300), (1920, 1080, 300), (1920, 1080, 675), (3840, 2160, 1350))
+    cases = (
+        *((640, 480, 300), (640, 480, 460)),
+        *((1920, 1080, 300), (1920, 1080, 675), (1920, 1080, 1060)),
+        *((3840, 2160, 1350), (3840, 2160, 2120)),
+    )
     for width, height, face_px in cases:
         centred = face.vertices - face.vertices.mean(axis=0)
         zoom = face_px / float(np.ptp(centred[:, 1]))
         placed = (centred * zoom + np.array([width / 2, height / 2, 0])).astype(np.float32)
         depth = np.empty((height, width), np.float32)
         draw = partial(raster.depth, placed, face.topology.triangles, height, width, depth)
-        took = least(draw, 5 * repeat)
-        print(f"depth image {width}x{height}, face of {face_px} px {took:8.2f} ms")
+        both = [least(partial(draw, threads=n), 5 * repeat) for n in (1, raster.processors())]
+        print(
+            f"depth image {width}x{height}, face of {face_px} px high {both[0]:8.2f} ms, "
+            f"{raster.processors()} threads {both[1]:8.2f} ms"
+        )
 
 
 def write_clip(path: Path, picture: np.ndarray, frames: int) -> None:

@@ -267,6 +267,16 @@ def geometry_cases(scene: Scene) -> Iterator[Case]:
                 placed, triangles, h, w, out
             ),
         )
+    filling = scene.vertices(1080, 1920, face_px=round(1060 / float(np.ptp(scene.unit[:, 1]))))
+    depth = np.empty((1080, 1920), np.float32)
+    for threads in sorted({1, raster.processors()}):
+        yield Case(
+            f"raster.depth, threads={threads}",
+            "1920x1080, a face of 1060 px",
+            lambda threads=threads, out=depth: raster.depth(
+                filling, triangles, 1080, 1920, out, threads=threads
+            ),
+        )
     buffers = raster.rasterise(vertices, triangles, 480, 640)
     yield Case(
         "raster.rasterise",

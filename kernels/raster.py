@@ -8,6 +8,10 @@ branches that no processor can predict: has the triangle a pixel at all, is the 
 it nearer. So small triangles are cut into blocks of 2 x 2 pixels and queued; a full queue is
 evaluated without a branch, eight blocks at a time in vector registers, and then merged into the
 image by selects. That halves the time of the plain loop, which remains for large triangles.
+
+With several threads each draws all triangles into a band of rows of its own. A pixel's winner is
+the nearest triangle, and of equals the first, whatever the order in which they come: the image is
+the same, bit for bit, for any number of bands.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from streamprn.kernels._bands import MAX_THREADS, in_bands, processors
 from streamprn.kernels._jit import as_points, as_triangles, driver, output, scratch
 from streamprn.kernels.maths.triangle import (
     edge,
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+__all__ = ["Raster", "band_edges", "depth", "processors", "rasterise"]
+
 ZERO = np.float32(0.0)
 TWO = np.float32(2.0)
 NOWHERE = np.float32(-np.inf)
@@ -39,6 +46,8 @@ NO_OWNER = np.empty((0, 0), np.int32)
 QUEUE = 512
 # Pixels; triangles as wide or high are drawn row by row.
 LARGEST = 16
+# Vertices from which the bands are chosen, so that all have about as many triangles.
+SAMPLES = 2048
 
 
 class Raster(NamedTuple):
@@ -63,6 +72,7 @@ def depth(
     out: NDArray[np.float32] | None = None,
     *,
     merge: bool = False,
+    threads: int = 1,
 ) -> NDArray[np.float32]:
     """Depth image: z of the nearest surface at each pixel centre.
 
@@ -74,6 +84,8 @@ def depth(
         width: W, pixels.
         out: `(H, W)` float32, C order, or None.
         merge: draw into what `out` holds already, as for a further face of the same frame.
+        threads: how many work at once, 1 to 16; the result does not depend on it. One where other
+            threads are busy, as in the pipeline.
 
     Returns:
         `out`, NaN where there is no surface.
@@ -81,9 +93,13 @@ def depth(
     vertices, triangles = as_points(vertices), as_triangles(triangles)
     fresh = out is None
     out = output(out, (height, width), np.float32)
-    if fresh or not merge:
-        out.fill(np.nan)
-    _draw(vertices, triangles, out, NO_OWNER, *_work_space())
+
+    def draw(first: int, end: int) -> None:
+        if fresh or not merge:
+            out[first:end].fill(np.nan)
+        _draw(vertices, triangles, out, NO_OWNER, first, end, *_work_space())
+
+    in_bands(draw, band_edges(vertices, height, threads))
     return out
 
 
@@ -95,6 +111,7 @@ def rasterise(
     out: Raster | None = None,
     *,
     merge: bool = False,
+    threads: int = 1,
 ) -> Raster:
     """Depth, triangle and barycentric coordinates of the nearest surface at each pixel centre.
 
@@ -105,17 +122,47 @@ def rasterise(
         width: W, pixels.
         out: arrays to draw into, or None.
         merge: draw into what `out` holds already.
+        threads: as in `depth`.
     """
     vertices, triangles = as_points(vertices), as_triangles(triangles)
     if out is not None and merge:
-        _combine(*rasterise(vertices, triangles, height, width), *_checked(out, height, width))
+        drawn = rasterise(vertices, triangles, height, width, threads=threads)
+        _combine(*drawn, *_checked(out, height, width))
         return out
     raster = _checked(out, height, width)
-    raster.depth.fill(np.nan)
-    raster.triangle.fill(-1)
-    _draw(vertices, triangles, raster.depth, raster.triangle, *_work_space())
-    _barycentric(vertices, triangles, raster.triangle, raster.barycentric)
+
+    def draw(first: int, end: int) -> None:
+        raster.depth[first:end].fill(np.nan)
+        raster.triangle[first:end].fill(-1)
+        _draw(vertices, triangles, raster.depth, raster.triangle, first, end, *_work_space())
+        _barycentric(vertices, triangles, raster.triangle, raster.barycentric, first, end)
+
+    in_bands(draw, band_edges(vertices, height, threads))
     return raster
+
+
+def band_edges(vertices: NDArray[np.float32], height: int, count: int) -> list[int]:
+    """Rows at which `count` bands with about as many vertices each begin, and `height`.
+
+    Args:
+        vertices: `(N, 3)` float32, frame pixels.
+        height: rows of the image.
+        count: of bands; fewer where there are not enough rows.
+
+    Returns:
+        Increasing, the first 0, the last `height`.
+
+    Raises:
+        ValueError: `count` is not in 1..16.
+    """
+    if not 1 <= count <= MAX_THREADS:
+        raise ValueError(f"threads must be in 1..{MAX_THREADS}, not {count}")
+    if count == 1:
+        return [0, height]
+    rows = vertices[:: max(len(vertices) // SAMPLES, 1), 1]
+    rows = np.sort(rows[(rows >= ZERO) & (rows <= np.float32(height - 1))])
+    inner = [int(rows[len(rows) * n // count]) for n in range(1, count)] if rows.size else []
+    return sorted({0, height, *(row for row in inner if 0 < row < height)})
 
 
 def _checked(out: Raster | None, height: int, width: int) -> Raster:
@@ -147,31 +194,46 @@ def _combine(
 
 
 @driver()
-def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, places: Any) -> None:
-    """Draw into `out` `(H, W)` and, where `owner` has its shape, note the triangle there.
+def _draw(
+    vertices: Any,
+    triangles: Any,
+    out: Any,
+    owner: Any,
+    first_row: Any,
+    end_row: Any,
+    queue: Any,
+    places: Any,
+) -> None:
+    """Draw into rows of `out` `(H, W)` and, where `owner` has its shape, note the triangle there.
 
     Args:
         vertices: `(N, 3)`.
         triangles: `(T, 3)`.
         out: `(H, W)` float32 depth.
         owner: `(H, W)` int32, or `(0, 0)`.
+        first_row: of the band to draw.
+        end_row: the row after its last.
         queue: `(15, Q)` float32 work space: nine corner coordinates, column and row of the
             block's first pixel, and the depths found at its four pixels.
         places: `(2, Q)` int32 work space: flat index of the block's first pixel, and triangle.
     """
-    height, width = out.shape
-    inner_right, inner_bottom = np.float32(width - 2), np.float32(height - 2)
+    width = out.shape[1]
+    inner_right, inner_bottom = np.float32(width - 2), np.float32(end_row - 2)
+    band_top, band_bottom = np.float32(first_row), np.float32(end_row - 1)
     room = queue.shape[1] - LARGEST * LARGEST // 4
     count: Any = 0
     for t in range(triangles.shape[0]):
         i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
-        x0, y0, z0 = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        x1, y1, z1 = vertices[j, 0], vertices[j, 1], vertices[j, 2]
-        x2, y2, z2 = vertices[k, 0], vertices[k, 1], vertices[k, 2]
-        high_x, high_y = max(x0, x1, x2), max(y0, y1, y2)
-        left, top = np.ceil(min(x0, x1, x2)), np.ceil(min(y0, y1, y2))
-        wide, tall = high_x - left, high_y - top
-        inner = (left >= ZERO) & (top >= ZERO) & (left <= inner_right) & (top <= inner_bottom)
+        y0, y1, y2 = vertices[i, 1], vertices[j, 1], vertices[k, 1]
+        low_y, high_y = min(y0, y1, y2), max(y0, y1, y2)
+        if (high_y < band_top) | (low_y > band_bottom):
+            continue
+        x0, z0 = vertices[i, 0], vertices[i, 2]
+        x1, z1 = vertices[j, 0], vertices[j, 2]
+        x2, z2 = vertices[k, 0], vertices[k, 2]
+        left, top = np.ceil(min(x0, x1, x2)), np.ceil(low_y)
+        wide, tall = max(x0, x1, x2) - left, high_y - top
+        inner = (left >= ZERO) & (top >= band_top) & (left <= inner_right) & (top <= inner_bottom)
         if inner & (wide < TWO) & (tall < TWO):
             queue[0, count], queue[1, count], queue[2, count] = x0, y0, z0
             queue[3, count], queue[4, count], queue[5, count] = x1, y1, z1
@@ -201,7 +263,7 @@ def _draw(vertices: Any, triangles: Any, out: Any, owner: Any, queue: Any, place
                     places[1, count] = t
                     count += 1
         else:
-            _draw_large(vertices, triangles, t, out, owner)
+            _draw_large(vertices, triangles, t, out, owner, first_row, end_row)
         if count > room:
             _flush(queue, places, count, out, owner)
             count = 0
@@ -261,16 +323,19 @@ def _merge_owner(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> N
 
 
 @driver()
-def _draw_large(vertices: Any, triangles: Any, t: Any, out: Any, owner: Any) -> None:
-    """Draw one triangle row by row, clipped to the image."""
-    height, width = out.shape
+def _draw_large(
+    vertices: Any, triangles: Any, t: Any, out: Any, owner: Any, first_row: Any, end_row: Any
+) -> None:
+    """Draw one triangle row by row, clipped to the rows."""
+    width = out.shape[1]
     i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
     x0, y0, z0 = vertices[i, 0], vertices[i, 1], vertices[i, 2]
     x1, y1, z1 = vertices[j, 0], vertices[j, 1], vertices[j, 2]
     x2, y2, z2 = vertices[k, 0], vertices[k, 1], vertices[k, 2]
     left = first_pixel(min(x0, x1, x2))
     right = last_pixel(max(x0, x1, x2), width)
-    for r in range(first_pixel(min(y0, y1, y2)), last_pixel(max(y0, y1, y2), height) + 1):
+    top = max(first_pixel(min(y0, y1, y2)), first_row)
+    for r in range(top, last_pixel(max(y0, y1, y2), end_row) + 1):
         py = np.float32(r)
         ay, by, cy = y0 - py, y1 - py, y2 - py
         for c in range(left, right + 1):
@@ -288,9 +353,11 @@ def _draw_large(vertices: Any, triangles: Any, t: Any, out: Any, owner: Any) -> 
 
 
 @driver()
-def _barycentric(vertices: Any, triangles: Any, owner: Any, weights: Any) -> None:
-    """Corner weights at each pixel that has a triangle, 0 elsewhere."""
-    for r in range(owner.shape[0]):
+def _barycentric(
+    vertices: Any, triangles: Any, owner: Any, weights: Any, first_row: Any, end_row: Any
+) -> None:
+    """Corner weights at each pixel of the rows that has a triangle, 0 elsewhere."""
+    for r in range(first_row, end_row):
         for c in range(owner.shape[1]):
             t = owner[r, c]
             weights[r, c, 0] = weights[r, c, 1] = ZERO

@@ -69,7 +69,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 where something failed, or no picture shows a face."""
+        """2 where no input could be read, 1 where one failed, or no picture shows a face."""
+        if self.failures and not self.rows:
+            return 2
         return int(bool(self.failures) or (self.faces == 0 and self.skipped == 0))
 
 
@@ -192,7 +194,8 @@ class BatchOptions:
     Attributes:
         out: folder of all outputs.
         outputs: what to write.
-        boxes: by file name, path as given, or path within the folder; None to detect.
+        boxes: in pixels of the picture before it is shrunk, by path as given, path within a folder,
+            or file name; None to detect.
         max_size: shrink larger pictures to this longer side.
         every: take every n-th frame of videos.
         skip_existing: leave out what a run with the same options has finished.
@@ -213,6 +216,7 @@ class BatchReconstructor:
         reconstructor: see `Reconstructor`.
         options: see `BatchOptions`.
         on_row: told of every picture that is done.
+        on_count: told of a video's pictures, when it is opened: how many will be taken, 0 unknown.
     """
 
     def __init__(
@@ -220,11 +224,13 @@ class BatchReconstructor:
         reconstructor: Reconstructor,
         options: BatchOptions,
         on_row: Callable[[Row], None] = lambda row: None,
+        on_count: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.reconstructor = reconstructor
         self.options = options
         self.report = Report()
         self._on_row = on_row
+        self._on_count = on_count
 
     def process(self, item: Item) -> None:
         """Do one input; what goes wrong is noted in the report."""
@@ -235,19 +241,14 @@ class BatchReconstructor:
             self.report.failures.append((str(item.path), str(error)))
 
     def _pictures(self, item: Item) -> Iterator[tuple[str, Path, Callable[[], UInt8]]]:
-        limit = self.options.max_size
         if not item.is_video:
-            yield (
-                str(item.path),
-                item.place,
-                lambda: images.read_image(item.path, max_size=limit),
-            )
+            yield str(item.path), item.place, partial(images.read_image, item.path)
             return
         with ClipReader(item.path) as clip:
+            self._on_count(-(-clip.count // self.options.every))
             for index, frame in clip.frames(self.options.every):
-                small = frame if limit is None else images.shrink(frame, limit)
                 place = item.place / f"frame-{index:06d}"
-                yield f"{item.path} frame {index}", place, partial(np.asarray, small)
+                yield f"{item.path} frame {index}", place, partial(np.asarray, frame)
 
     def _process_picture(
         self, item: Item, name: str, place: Path, load: Callable[[], UInt8]
@@ -255,25 +256,47 @@ class BatchReconstructor:
         start = time.perf_counter()
         options = self.options
         folder = options.out / place
-        if options.skip_existing and outputs.is_done(folder, name, options.outputs):
+        run = self._run_of(item)
+        if options.skip_existing and outputs.is_done(folder, name, options.outputs, run):
             self._note(Row(name, None, 0.0, "done before"))
             return
-        image = load()
-        faces = self.reconstructor.reconstruct(image, self._boxes_of(item, image))
+        full = load()
+        boxes = self._boxes_of(item, full)
+        image = full if options.max_size is None else images.shrink(full, options.max_size)
+        if boxes is not None:
+            zoom = image.shape[1] / full.shape[1]
+            boxes = [np.asarray(zoom * (box + 0.5) - 0.5, np.float32) for box in boxes]
+        faces = self.reconstructor.reconstruct(image, boxes)
         files = outputs.PictureFiles(
-            image, faces, self.reconstructor.engine.crop, folder, options.outputs
+            image, faces, self.reconstructor.engine.crop, folder, options.outputs, run
         )
         outputs.write_outputs(files, name)
         text = "; ".join(_line(face) for face in faces) or "no face found"
         self._note(Row(name, len(faces), time.perf_counter() - start, text))
 
-    def _boxes_of(self, item: Item, image: UInt8) -> list[Float32] | None:
+    def _run_of(self, item: Item) -> dict[str, Any]:
+        boxes = self._given_boxes(item)
+        return {
+            "engine": self.reconstructor.engine.name,
+            "max_size": self.options.max_size,
+            "max_faces": self.reconstructor.max_faces,
+            "min_score": self.reconstructor.min_score,
+            "boxes": None if boxes is None else [box.tolist() for box in boxes],
+        }
+
+    def _given_boxes(self, item: Item) -> list[Float32] | None:
         if self.options.boxes is None:
             return None
-        for key in (str(item.path), item.path.as_posix(), item.path.name, item.path.stem):
+        parts = item.path.parts
+        names = ["/".join(parts[first:]) for first in range(len(parts))]
+        for key in (str(item.path), item.path.as_posix(), *names, item.path.stem):
             if key in self.options.boxes:
-                return [_inside(box, image, item.path) for box in self.options.boxes[key]]
+                return self.options.boxes[key]
         return []
+
+    def _boxes_of(self, item: Item, image: UInt8) -> list[Float32] | None:
+        boxes = self._given_boxes(item)
+        return None if boxes is None else [_inside(box, image, item.path) for box in boxes]
 
     def _note(self, row: Row) -> None:
         self.report.rows.append(row)

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-_LOG_LIGHT = np.log(np.maximum(linear_from_srgb(np.arange(256) / 255.0), 3e-4))
+# Logarithm of the linear light of an sRGB value 0..255.
+LOG_LIGHT = np.log(np.maximum(linear_from_srgb(np.arange(256) / 255.0), 3e-4))
 _SWEEPS = 24
 _FEWEST_SKIN_PIXELS = 16
 _COARSEST_PX = 4
 # Rim differences above this are hair, a hand or the background, not a difference of skin.
-_LARGEST_RIM_STEP = 60.0
+_LARGEST_RIM_STEP = 80.0
 _LEAST_RIM_WEIGHT = 0.02
+_EDGE_PX = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class ColourMatch:
         out = np.empty(flat.shape, np.float32)
         _apply_match(
             flat,
-            _LOG_LIGHT,
+            LOG_LIGHT,
             self.have.astype(np.float32),
             self.want.astype(np.float32),
             np.float32(self.shadows),
@@ -123,8 +125,8 @@ def match_colours(source: UInt8, target: UInt8, mask: Mask) -> ColourMatch:
     """
     if int(mask.sum()) < _FEWEST_SKIN_PIXELS:
         return ColourMatch.identity()
-    have = _LOG_LIGHT[source[mask]].astype(np.float64)
-    want = _LOG_LIGHT[target[mask]].astype(np.float64)
+    have = LOG_LIGHT[source[mask]].astype(np.float64)
+    want = LOG_LIGHT[target[mask]].astype(np.float64)
     typical_have, typical_want = _typical(have), _typical(want)
     low_have, high_have = _spread(have, typical_have)
     low_want, high_want = _spread(want, typical_want)
@@ -242,21 +244,26 @@ def membrane(values: Float32, known: Mask, domain: Mask) -> Float32:
     return levels[0][0]
 
 
-def feathered(mask: Mask, width_px: float) -> Float32:
+def feathered(mask: Mask, width_px: float | Float32) -> Float32:
     """`(H, W)` float32 in 0..1: 0 outside of the mask, rising smoothly to 1 within `width_px`.
 
-    The border of the picture is no edge: a face that leaves the picture is not faded there.
+    The width is one number, or `(H, W)`: that of each pixel. The border of the picture is no edge:
+    a face that leaves the picture is not faded there.
     """
     padded = np.pad(mask.astype(np.uint8), 1, mode="edge")
     if padded.all():
         return np.ones(mask.shape, np.float32)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = np.clip(distance / max(width_px, 1.0), 0.0, 1.0)
+    ramp = np.clip(distance / np.maximum(width_px, 1.0), 0.0, 1.0)
     return np.asarray(ramp * ramp * (3.0 - 2.0 * ramp), np.float32)
 
 
 def poisson_blend(
-    target: UInt8, source: Float32 | UInt8, mask: Mask, feather_px: float = 6.0
+    target: UInt8,
+    source: Float32 | UInt8,
+    mask: Mask,
+    feather_px: float = 6.0,
+    edge: Float32 | None = None,
 ) -> UInt8:
     """Lay `source` into `target` within `mask`, without a seam.
 
@@ -265,6 +272,8 @@ def poisson_blend(
         source: `(H, W, 3)` uint8 or float32 in 0..255, meaningful where `mask`.
         mask: `(H, W)` bool.
         feather_px: width of the fade at the rim, pixels.
+        edge: `(H, W)` float32 in 0..1, where the patch may end sharply against what is darker: the
+            shadow below a chin would show through a fade as a dark line. Nowhere if None.
 
     Returns:
         `(H, W, 3)` uint8; pixels outside of the mask are those of `target`.
@@ -276,13 +285,26 @@ def poisson_blend(
     inner = np.ascontiguousarray(mask[box])
     back = target[box].astype(np.float32)
     front = np.where(inner[:, :, None], source[box], 0.0).astype(np.float32)
-    alpha = feathered(inner, feather_px)
+    alpha = feathered(
+        inner,
+        feather_px if edge is None else _fade_widths(back - front, inner, feather_px, edge[box]),
+    )
     step, trusted = _rim_difference(back - front, inner, alpha)
     rim = inner & (alpha < 0.5) & trusted
     patch = front + membrane(step, rim, inner)
     mixed = back + alpha[:, :, None] * (np.clip(patch, 0.0, 255.0) - back)
     out[box] = np.where(inner[:, :, None], np.round(mixed), back).astype(np.uint8)
     return out
+
+
+def _fade_widths(difference: Float32, mask: Mask, feather_px: float, edge: Float32) -> Float32:
+    """`(H, W)` float32: how wide the fade is at each pixel; see `poisson_blend`."""
+    weight = np.where(mask & (feathered(mask, 2.0) < 1.0), np.float32(1.0), np.float32(0.0))
+    darker = np.clip(-difference.mean(axis=2) / (0.5 * _LARGEST_RIM_STEP), 0.0, 1.0)
+    total = cv2.GaussianBlur(darker * weight, (0, 0), feather_px)
+    share = total / np.maximum(cv2.GaussianBlur(weight, (0, 0), feather_px), 1e-4)
+    sharp = edge * np.clip(share, 0.0, 1.0)
+    return np.asarray(feather_px + sharp * (min(_EDGE_PX, feather_px) - feather_px), np.float32)
 
 
 def _rim_difference(difference: Float32, mask: Mask, alpha: Float32) -> tuple[Float32, Mask]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamprn.apps.video import ClipReader, ClipWriter
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from streamprn.apps.blending import ColourMatch
     from streamprn.apps.reconstruction import Reconstructor
     from streamprn.apps.swapping import FaceSwapper
-    from streamprn.records import RestoredFace, UInt8
+    from streamprn.records import Float32, RestoredFace, UInt8
 
 _RECROP_THRESHOLD = 0.12
 # Detector passes between which the faces are followed by their own meshes.
 _DETECT_EVERY_S = 0.5
-# Light changes slowly: this many seconds to follow it.
+# Light changes slowly, and so does the hair over a face: this many seconds to follow them.
 _COLOUR_TIME_S = 0.4
 # Still faces tremble by a fraction of a pixel; a texture painted on shows it. In motion a lag
 # shows more: it stays below 1 / (2 pi beta) pixels.
@@ -75,6 +76,14 @@ class FaceFollower:
             self._next_detection = self._number + max(round(_DETECT_EVERY_S * self._rate), 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is kept of a face from picture to picture."""
+
+    match: ColourMatch | None
+    covering: Float32
+
+
 class ClipSwapper:
     """Swaps the faces of successive pictures.
 
@@ -88,23 +97,26 @@ class ClipSwapper:
         self._follower = follower
         self._swapper = swapper
         self._part = min(1.0, 1.0 / (_COLOUR_TIME_S * float(rate)))
-        self._matches: dict[int, ColourMatch] = {}
+        self._looks: dict[int, _Look] = {}
 
     def next(self, image: UInt8) -> tuple[UInt8, int]:
         """The next picture, swapped, and how many faces it has."""
         faces = self._follower.faces(image)
-        kept: dict[int, ColourMatch] = {}
+        looks: dict[int, _Look] = {}
         for face in faces:
-            patch = self._swapper.draw(image, face.vertices)
-            if patch is None:
-                continue
-            match = None
-            if self._swapper.match_colours:
+            covering = self._swapper.covering(image, face.vertices)
+            before = self._looks.get(face.id)
+            if before is not None:
+                covering = before.covering + self._part * (covering - before.covering)
+            patch = self._swapper.draw(image, face.vertices, covering)
+            match = before.match if before is not None else None
+            if patch is not None and self._swapper.match_colours:
                 now = patch.colour_match()
-                before = self._matches.get(face.id, now)
-                match = kept[face.id] = before.towards(now, self._part)
-            image = patch.blended_into(image, match)
-        self._matches = kept
+                match = now if match is None else match.towards(now, self._part)
+            looks[face.id] = _Look(match, covering)
+            if patch is not None:
+                image = patch.blended_into(image, match)
+        self._looks = looks
         return image, len(faces)
 
 

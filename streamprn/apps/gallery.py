@@ -135,9 +135,8 @@ def turned(face: Reconstruction, yaw: float, pitch: float = 0.0) -> Float32:
 def draw_mesh(face: Reconstruction, vertices: Float32, *, clay: bool, size: int = _TILE) -> UInt8:
     """The mesh on white: in its colours, or in grey under a lamp."""
     zoom = 0.9 * 2 * size / float(np.ptp(face.front_vertices[:, 1]))
-    placed = np.ascontiguousarray(
-        vertices * np.float32(zoom) + np.array([size, size, 0], np.float32)
-    )
+    middle = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0)) * (1.0, 1.0, 0.0)
+    placed = ((vertices - middle) * zoom + np.array([size, size, 0])).astype(np.float32)
     colours = face.colours
     if clay:
         facing = normals.vertex_normals(placed, face.topology.triangles)

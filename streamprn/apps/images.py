@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,17 @@ def read_image(path: Path, *, max_size: int | None = None) -> UInt8:
 
 def _read_bytes(path: Path) -> bytes:
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a picture")
+        raise InputError(f"{path}: is a folder, not a picture", hint="give one file")
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file", hint="check the path") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
     if not data:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{path}: the file is empty", hint="fetch or save it again")
     return data
 
 
@@ -110,14 +113,24 @@ def write_image(
 ) -> None:
     """Write grey `(H, W)` or RGB `(H, W, 3)`; the suffix chooses the format (PNG: 8 or 16 bit).
 
+    The file appears under its name only when it is complete.
+
     Raises:
         InputError: the suffix is unknown, or the folder cannot be written.
     """
+    partial = path.with_name(f"{path.name}.part")
     try:
+        data = encode_image(image, path.suffix.lower(), quality)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_image(image, path.suffix.lower(), quality))
+        partial.write_bytes(data)
+        partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}",
+            hint="check the folder and the free space",
+        ) from error
     except cv2.error as error:
         raise InputError(
             f"{path}: unknown picture format {path.suffix!r}", hint="use .png or .jpg"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -22,7 +22,7 @@ from streamprn.errors import InputError
 from streamprn.kernels import raster, warp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from streamprn.apps.reconstruction import Reconstruction
@@ -76,6 +76,7 @@ class PictureFiles:
         crop: the engine's rule.
         folder: of the picture's files.
         options: see `OutputOptions`.
+        run: what else the outputs depend on, as plain data: engine, size limit, boxes ...
     """
 
     image: UInt8
@@ -83,6 +84,7 @@ class PictureFiles:
     crop: CropRule
     folder: Path
     options: OutputOptions
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def face_folder(self, index: int) -> Path:
         """The folder of one face, made if it is not there."""
@@ -123,14 +125,14 @@ def _run_writers(files: PictureFiles) -> None:
             running.result()
 
 
-def is_done(folder: Path, source: str, options: OutputOptions) -> bool:
+def is_done(folder: Path, source: str, options: OutputOptions, run: Mapping[str, Any]) -> bool:
     """Whether a run with the same options finished this picture before."""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    wanted = json.loads(json.dumps(asdict(options)))
-    return bool(summary.get("source") == source and summary.get("options") == wanted)
+    wanted = {"source": source, "options": asdict(options), "run": dict(run)}
+    return bool(json.loads(json.dumps(wanted)) == {key: summary.get(key) for key in wanted})
 
 
 def summarise(files: PictureFiles, source: str) -> dict[str, Any]:
@@ -146,6 +148,7 @@ def summarise(files: PictureFiles, source: str) -> dict[str, Any]:
         "width": width,
         "height": height,
         "options": asdict(files.options),
+        "run": dict(files.run),
         "depth_png_levels_per_pixel": _depth_levels(files.faces),
         "faces": [describe(face) for face in files.faces],
         "files": written,
@@ -259,7 +262,15 @@ def depth_of(size_hw: tuple[int, int], faces: Sequence[Reconstruction]) -> Float
     height, width = size_hw
     depth = np.full((height, width), np.nan, np.float32)
     for face in faces:
-        raster.depth(face.vertices, face.topology.triangles, height, width, out=depth, merge=True)
+        raster.depth(
+            face.vertices,
+            face.topology.triangles,
+            height,
+            width,
+            out=depth,
+            merge=True,
+            threads=raster.processors(),
+        )
     return depth
 
 

@@ -58,8 +58,18 @@ def draw_landmarks(canvas: UInt8, face: Reconstruction, *, by_visibility: bool =
 def draw_mesh(canvas: UInt8, face: Reconstruction, lines: int = 48) -> None:
     """Draw a grid of UV lines over the visible surface, in place."""
     step = max(256 // lines, 1)
-    height, width = canvas.shape[:2]
-    _, triangle, weights = raster.rasterise(face.vertices, face.topology.triangles, height, width)
+    x0, y0, x1, y1 = _pixels_around(face, canvas)
+    part = canvas[y0:y1, x0:x1]
+    height, width = part.shape[:2]
+    if min(height, width) < 2:
+        return
+    _, triangle, weights = raster.rasterise(
+        face.vertices - np.array([x0, y0, 0], np.float32),
+        face.topology.triangles,
+        height,
+        width,
+        threads=raster.processors(),
+    )
     rows, columns = np.nonzero(triangle >= 0)
     if not rows.size:
         return
@@ -71,7 +81,17 @@ def draw_mesh(canvas: UInt8, face: Reconstruction, lines: int = 48) -> None:
     on_line = _grid_lines(uv, triangle >= 0)
     alpha = (0.75 * on_line)[:, :, None]
     tint = np.array([120, 225, 255], np.float32)
-    canvas[:] = np.round(canvas + alpha * (tint - canvas)).astype(np.uint8)
+    part[:] = np.round(part + alpha * (tint - part)).astype(np.uint8)
+
+
+def _pixels_around(face: Reconstruction, canvas: UInt8) -> tuple[int, int, int, int]:
+    """Columns and rows x0, y0, x1, y1 of the canvas around a face, at least 2 x 2 of them."""
+    height, width = canvas.shape[:2]
+    low = np.floor(face.box_xyxy[:2]).astype(int) - 2
+    high = np.ceil(face.box_xyxy[2:]).astype(int) + 3
+    x0, y0 = int(np.clip(low[0], 0, max(width - 2, 0))), int(np.clip(low[1], 0, max(height - 2, 0)))
+    x1, y1 = int(np.clip(high[0], x0 + 2, width)), int(np.clip(high[1], y0 + 2, height))
+    return x0, y0, x1, y1
 
 
 def _grid_lines(cells: Float32, inside: NDArray[np.bool_]) -> Float32:

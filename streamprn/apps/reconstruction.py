@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # The outer corners of the eyes are about this many pupil distances apart.
 _OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
+# In pictures up to this longer side one pass finds faces down to about a tenth of it.
+_ONE_PASS_PX = 640
 
 
 class FaceDetector(Protocol):
@@ -100,7 +102,8 @@ class Reconstruction:
     def depth(self) -> Float32:
         """`(H, W)` float32: z of the face in every pixel of the picture, NaN where it is not."""
         height, width = self.image.shape[:2]
-        return raster.depth(self.vertices, self.topology.triangles, height, width)
+        threads = raster.processors()
+        return raster.depth(self.vertices, self.topology.triangles, height, width, threads=threads)
 
     @property
     def camera(self) -> Float64:
@@ -228,18 +231,25 @@ class Reconstructor:
                 self.engine.crop.roi_from_vertices_box(np.asarray(box, np.float32)) for box in boxes
             ]
             return self.from_rois(image, rois, [1.0] * len(rois))
-        detections = self.detect(image)[: self.max_faces]
+        thorough = self.max_faces > 1 and max(image.shape[:2]) > _ONE_PASS_PX
+        detections = self.detect(image, thorough=thorough)[: self.max_faces]
         rois = [self.engine.crop.roi_from_detection(detection) for detection in detections]
         faces = self.from_rois(image, rois, [found.score for found in detections])
         kept = [face for face in faces if face.score >= self.min_score]
         return sorted(_distinct(kept), key=lambda face: -face.roi.side)
 
-    def detect(self, image: UInt8) -> list[Detection]:
-        """Detections, best first; tiles are searched where the whole picture shows none."""
+    def detect(self, image: UInt8, *, thorough: bool = False) -> list[Detection]:
+        """Detections, best first.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            thorough: search overlapping tiles too, for small faces beside large ones; otherwise
+                only where the whole picture shows none.
+        """
         if self.detector is None:
             raise ValueError("boxes are needed where there is no detector")
         frame = FrameImage.from_rgb(np.ascontiguousarray(image))
-        found = self.detector.detect(frame, min_score=self.min_score)
+        found = [] if thorough else self.detector.detect(frame, min_score=self.min_score)
         if not found:
             found = self.detector.detect_tiled(frame, min_score=self.min_score)
         return sorted(found, key=lambda detection: -detection.score)

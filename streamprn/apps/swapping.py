@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from streamprn.apps import blending, images
-from streamprn.apps.blending import ColourMatch
-from streamprn.apps.textures import vertex_mask_map
+from streamprn.apps.blending import ColourMatch, membrane
+from streamprn.apps.covering import covered_texels, occluded_texels, without_cover
+from streamprn.apps.textures import bleed, vertex_mask_map
 from streamprn.errors import InputError
 from streamprn.kernels import sampling
 from streamprn.kernels.normals import vertex_normals
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.apps.reconstruction import Reconstruction
+    from streamprn.apps.textures import Charts
     from streamprn.engines.topology import Topology
     from streamprn.records import Float32, UInt8
 
@@ -34,12 +36,16 @@ EDITABLE_PARTS = ("face", "eyes", "brows", "nose", "lips")
 _LARGEST_TEXTURE, _SMALLEST_TEXTURE = 2048, 128
 # Texels of the 256 x 256 map by which a part's mask grows, so that its rim lies on plain skin.
 _PART_MARGIN = 7
+_CHIN_RAMP = 16
+# Levels between the channels of a picture without colour, after JPEG.
+_GREY_SPREAD = 6
 # Opening of the mouth over its width; below, it counts as closed.
 _CLOSED_MOUTH = 0.06
 _INNER_LIPS = slice(60, 68)
-# Logarithms of linear light: half as bright as the nose; a ratio of channels off by 1.6.
-_DARKER_THAN_SKIN = -0.8
-_OTHER_TINT = 0.5
+# z of the normal: less tells nothing about colours.
+_LEAST_FACING = 0.35
+# The line between closed lips is this much darker than they are, in sRGB.
+_LIP_LINE = 0.85
 
 
 @dataclass(frozen=True)
@@ -48,74 +54,76 @@ class ReferenceFace:
 
     Attributes:
         textures: `(S, S, 3)` uint8, full size first, each half the size of the one before.
-        topology: the meaning of its texels.
+        closed: the same with the lips closed over the teeth.
+        charts: of its topology.
         mouth_opening: see `mouth_opening`.
-        bare: `(N,)` bool, false where hair or a hat covers the forehead.
     """
 
     textures: tuple[UInt8, ...]
-    topology: Topology
+    closed: tuple[UInt8, ...]
+    charts: Charts
     mouth_opening: float
-    bare: Mask
+
+    @property
+    def topology(self) -> Topology:
+        """The meaning of the texels."""
+        return self.charts.topology
 
     @classmethod
     def of(cls, face: Reconstruction) -> ReferenceFace:
-        """Take the texture of a reconstructed face, at about the resolution of its picture."""
+        """Take the texture of a reconstructed face, at about the resolution of its picture.
+
+        Hair, a hat or the background at its rim are replaced by the skin beside them.
+        """
         x0, y0, x1, y1 = (float(value) for value in face.box_xyxy)
         size = _SMALLEST_TEXTURE
         while size < 1.5 * max(x1 - x0, y1 - y0) and size < _LARGEST_TEXTURE:
             size *= 2
-        textures = [face.texture(size, "mirror")]
-        while textures[-1].shape[0] > _SMALLEST_TEXTURE:
-            half = textures[-1].shape[0] // 2
-            textures.append(
-                np.asarray(
-                    cv2.resize(textures[-1], (half, half), interpolation=cv2.INTER_AREA), np.uint8
-                )
-            )
-        return cls(tuple(textures), face.topology, mouth_opening(face.landmarks), bare_skin(face))
+        inside = face.charts.at(size).mask
+        covered = covered_texels(
+            face.texture(256, "mirror"), face.visible, face.topology, chin=True
+        )
+        texture = bleed(without_cover(face.texture(size, "mirror"), covered, inside), inside)
+        opening = mouth_opening(face.landmarks)
+        closed = texture
+        if opening >= _CLOSED_MOUTH:
+            closed = _with_lips_closed(texture, inside, face.topology)
+        return cls(_pyramid(texture), _pyramid(closed), face.charts, opening)
 
-    def texture_for(self, face_px: float) -> UInt8:
-        """The texture that is sampled without aliasing on a face of this many pixels."""
-        fitting = (texture for texture in self.textures if texture.shape[0] <= 1.6 * face_px)
-        return next(fitting, self.textures[-1])
+    def texture_for(self, face_px: float, opening: float = 1.0) -> UInt8:
+        """The texture that is sampled without aliasing on a face of this many pixels.
+
+        Args:
+            face_px: the larger side of the face to draw.
+            opening: of its mouth; see `mouth_opening`.
+        """
+        textures = self.closed if opening < _CLOSED_MOUTH else self.textures
+        fitting = (texture for texture in textures if texture.shape[0] <= 1.6 * face_px)
+        return next(fitting, textures[-1])
+
+
+def _pyramid(texture: UInt8) -> tuple[UInt8, ...]:
+    textures = [texture]
+    while textures[-1].shape[0] > _SMALLEST_TEXTURE:
+        half = textures[-1].shape[0] // 2
+        small = cv2.resize(textures[-1], (half, half), interpolation=cv2.INTER_AREA)
+        textures.append(np.asarray(small, np.uint8))
+    return tuple(textures)
+
+
+def _with_lips_closed(texture: UInt8, inside: Mask, topology: Topology) -> UInt8:
+    """The texture with a dark line between the lips instead of teeth, squeezed to a few pixels."""
+    size = texture.shape[0]
+    mouth = vertex_mask_map(_inner_mouth(topology), topology).astype(np.uint8)
+    teeth = cv2.dilate(cv2.resize(mouth, (size, size)), np.ones((3, 3), np.uint8)) > 0
+    lips = membrane(texture.astype(np.float32), inside & ~teeth, inside)
+    return np.asarray(np.where(teeth[:, :, None], _LIP_LINE * lips, texture), np.uint8)
 
 
 def mouth_opening(landmarks: Float32) -> float:
     """Distance between the inner lips over the width between their corners; `(68, 3)`."""
     height = float(np.linalg.norm(landmarks[62] - landmarks[66]))
     return height / max(float(np.linalg.norm(landmarks[60] - landmarks[64])), 1e-6)
-
-
-def bare_skin(face: Reconstruction) -> Mask:
-    """`(N,)` bool: false where something that is no skin reaches in over the forehead.
-
-    Skin is what has about the brightness and tint of the nose and the middle of the face.
-    """
-    topology = face.topology
-    texture = cv2.GaussianBlur(face.texture(256, "mirror"), (0, 0), 1.5)
-    light = np.log(np.maximum(images.linear_from_srgb(texture / 255.0), 2e-3))
-    luma = light.mean(axis=2)
-    tint = light[:, :, :2] - light[:, :, 2:]
-    probe = vertex_mask_map(topology.parts["nose"] & face.visible, topology)
-    if not probe.any():
-        return np.ones(topology.vertex_count, bool)
-    darker = luma < np.median(luma[probe]) + _DARKER_THAN_SKIN
-    other = np.abs(tint - np.median(tint[probe], axis=0)).max(axis=2) > _OTHER_TINT
-    return ~_reaching_in((darker | other) & topology.mask, topology)
-
-
-def _reaching_in(covered: Mask, topology: Topology) -> Mask:
-    """`(N,)` bool: the parts of `covered` that reach in from above the brows, grown."""
-    brows = vertex_mask_map(topology.parts["brows"], topology)
-    above = np.zeros(covered.shape, bool)
-    above[: int(np.flatnonzero(brows.any(axis=1))[0])] = True
-    rim = topology.mask & ~cv2.erode(topology.mask.astype(np.uint8), np.ones((9, 9))).astype(bool)
-    _, labels = cv2.connectedComponents((covered & above).astype(np.uint8))
-    from_rim = np.unique(labels[rim & above & covered])
-    reaching = np.isin(labels, from_rim[from_rim > 0]).astype(np.uint8)
-    grown = cv2.dilate(reaching, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13)))
-    return np.asarray(grown.reshape(-1)[topology.texel] > 0)
 
 
 @dataclass(frozen=True)
@@ -126,11 +134,13 @@ class PartMask:
         wanted: `(N,)` float32 in 0..1.
         skin: `(N,)` bool.
         inner_mouth: `(N,)` bool, between the lips.
+        chin: `(N,)` float32 in 0..1, below the mouth.
     """
 
     wanted: Float32
     skin: Mask
     inner_mouth: Mask
+    chin: Float32
 
     @classmethod
     def named(cls, part: str, topology: Topology) -> PartMask:
@@ -166,7 +176,7 @@ class PartMask:
         )
         skin = grown.reshape(-1)[topology.texel] == 0
         wanted = np.asarray(small.reshape(-1)[topology.texel], np.float32)
-        return cls(wanted, skin, _inner_mouth(topology))
+        return cls(wanted, skin, _inner_mouth(topology), _chin(topology))
 
     @classmethod
     def parse(cls, text: str, topology: Topology) -> PartMask:
@@ -189,6 +199,12 @@ def _inner_mouth(topology: Topology) -> Mask:
     return area.reshape(-1)[topology.texel] > 0
 
 
+def _chin(topology: Topology) -> Float32:
+    rows = topology.texel // topology.mask.shape[1]
+    lips = rows[topology.parts["lips"]]
+    return np.asarray(np.clip((rows - lips.max()) / _CHIN_RAMP, 0.0, 1.0), np.float32)
+
+
 class FaceSwapper:
     """Puts a reference face onto faces.
 
@@ -196,16 +212,23 @@ class FaceSwapper:
         reference: whose texture.
         part: what is replaced.
         match_colours: whether the reference takes the target's colours and light.
+        occlusion: whether what covers the middle of the target stays too; see `occluded_texels`.
     """
 
     def __init__(
-        self, reference: ReferenceFace, part: PartMask, *, match_colours: bool = True
+        self,
+        reference: ReferenceFace,
+        part: PartMask,
+        *,
+        match_colours: bool = True,
+        occlusion: bool = False,
     ) -> None:
         if part.empty:
             raise InputError("the mask selects nothing of the face")
         self.reference = reference
         self.part = part
         self.match_colours = match_colours
+        self.occlusion = occlusion
 
     def swap(self, image: UInt8, vertices: Float32) -> UInt8:
         """The picture `(H, W, 3)` uint8 with the face of these vertices `(N, 3)` replaced."""
@@ -214,13 +237,18 @@ class FaceSwapper:
             return image.copy()
         return patch.blended_into(image, patch.colour_match() if self.match_colours else None)
 
-    def draw(self, image: UInt8, vertices: Float32) -> Patch | None:
+    def draw(
+        self, image: UInt8, vertices: Float32, covering: Float32 | None = None
+    ) -> Patch | None:
         """Draw the reference in the place of a face; None where that is outside of the picture.
 
         Args:
             image: `(H, W, 3)` uint8.
             vertices: `(N, 3)` float32, of the face to replace, pixels of the picture.
+            covering: `(N,)` float32, what stays (above 0.5); found in the picture if None.
         """
+        if covering is None:
+            covering = self.covering(image, vertices)
         normals = vertex_normals(vertices, self.reference.topology.triangles)
         opening = mouth_opening(vertices[self.reference.topology.landmarks])
         box = _box_in(vertices, image)
@@ -237,10 +265,14 @@ class FaceSwapper:
             height,
             width,
             uv=topology.uv,
-            texture=self.reference.texture_for(face_px),
+            texture=self.reference.texture_for(face_px, opening),
         )
         attributes, _ = sampling.render(
-            local, topology.triangles, height, width, colours=self._attributes(normals, opening)
+            local,
+            topology.triangles,
+            height,
+            width,
+            colours=self._attributes(normals, opening, covering),
         )
         return Patch(
             box=box,
@@ -248,12 +280,27 @@ class FaceSwapper:
             target=np.ascontiguousarray(image[box]),
             mask=_clean(coverage & (attributes[:, :, 0] > 127), face_px),
             skin=coverage & (attributes[:, :, 1] > 127),
+            chin=np.asarray(attributes[:, :, 2] / 255.0, np.float32),
             face_px=face_px,
         )
 
-    def _attributes(self, normals: Float32, opening: float) -> UInt8:
-        """Per vertex, 0..255: whether it is replaced, and whether it shows the colour of skin."""
-        wanted = np.where(self.reference.bare, self.part.wanted, np.float32(0.0))
+    def covering(self, image: UInt8, vertices: Float32) -> Float32:
+        """What covers the face and therefore stays: `(N,)` float32, 1 or 0.
+
+        Args:
+            image: `(H, W, 3)` uint8.
+            vertices: `(N, 3)` float32, of the face to replace, pixels of the picture.
+        """
+        topology = self.reference.topology
+        texture = sampling.texture(image, vertices, self.reference.charts.at(256))
+        facing = vertex_normals(vertices, topology.triangles)[:, 2]
+        find = occluded_texels if self.occlusion else covered_texels
+        covered = find(texture, facing > _LEAST_FACING, topology)
+        return covered.reshape(-1)[topology.texel].astype(np.float32)
+
+    def _attributes(self, normals: Float32, opening: float, covering: Float32) -> UInt8:
+        """Per vertex, 0..255: whether it is replaced, shows the colour of skin, is of the chin."""
+        wanted = np.where(covering > 0.5, np.float32(0.0), self.part.wanted)
         closed = self.reference.mouth_opening < _CLOSED_MOUTH
         if closed and opening > 2.0 * max(self.reference.mouth_opening, 0.5 * _CLOSED_MOUTH):
             # A closed mouth has no texels to show between open lips: the target keeps its own.
@@ -261,7 +308,8 @@ class FaceSwapper:
         facing = normals[:, 2]
         out = np.zeros((len(wanted), 3), np.uint8)
         out[:, 0] = 255.0 * np.where(facing > 0.05, wanted, 0.0)
-        out[:, 1] = 255 * (self.part.skin & (facing > 0.35))
+        out[:, 2] = 255.0 * self.part.chin
+        out[:, 1] = 255 * (self.part.skin & (facing > _LEAST_FACING) & (covering < 0.5))
         return out
 
 
@@ -275,6 +323,7 @@ class Patch:
         target: `(h, w, 3)` uint8, the picture there.
         mask: `(h, w)` bool, what is replaced.
         skin: `(h, w)` bool, where both show skin.
+        chin: `(h, w)` float32 in 0..1, below the mouth.
         face_px: the larger side of the face.
     """
 
@@ -283,6 +332,7 @@ class Patch:
     target: UInt8
     mask: Mask
     skin: Mask
+    chin: Float32
     face_px: float
 
     def colour_match(self) -> ColourMatch:
@@ -292,10 +342,17 @@ class Patch:
     def blended_into(self, image: UInt8, match: ColourMatch | None) -> UInt8:
         """A copy of the picture with the patch in it."""
         out = image.copy()
-        source = self.source if match is None else match.apply(self.source)
+        source: Float32 | UInt8 = self.source if match is None else match.apply(self.source)
+        if match is not None and _is_grey(self.target):
+            source = np.repeat(source.mean(axis=2, keepdims=True), 3, axis=2)
         feather = max(2.0, 0.035 * self.face_px)
-        out[self.box] = blending.poisson_blend(self.target, source, self.mask, feather)
+        out[self.box] = blending.poisson_blend(self.target, source, self.mask, feather, self.chin)
         return out
+
+
+def _is_grey(rgb: UInt8) -> bool:
+    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
+    return float(np.percentile(spread, 98)) <= _GREY_SPREAD
 
 
 def _box_in(vertices: Float32, image: UInt8) -> tuple[slice, slice] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 from streamprn.apps.blending import feathered, membrane
 from streamprn.errors import InputError
 from streamprn.kernels import sampling
+from streamprn.kernels.normals import vertex_normals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,9 @@ _MEMBRANE_SIZE = 256
 _KEPT_CHARTS = 4
 # Texels around the chart that repeat its edge, for readers that interpolate across it.
 _BLEED = 8
+# z of the unit normal.
+_GRAZING = 0.5
+_CLEARLY_MORE = 0.15
 
 
 class Charts:
@@ -83,6 +87,18 @@ class Surface:
     def shown(self, size: int) -> Mask:
         """Texels `(size, size)` bool that are seen; see `visible_texels`."""
         return visible_texels(self.visible, self.charts.topology, size)
+
+    def without_grazing(self) -> Surface:
+        """The same, with what is seen at a grazing angle hidden where the other half is not.
+
+        There a pixel spans many texels, and an error of a pixel shows what is behind the face.
+        Neither colour nor light can be taken from it.
+        """
+        topology = self.charts.topology
+        facing = vertex_normals(self.vertices, topology.triangles)[:, 2]
+        other = np.where(self.visible, facing, np.float32(0.0))[topology.mirror]
+        grazing = (facing < _GRAZING) & (other > facing + _CLEARLY_MORE)
+        return replace(self, visible=self.visible & ~grazing)
 
 
 def check_size(size: int) -> int:
@@ -154,7 +170,8 @@ def _filled_from_mirror(surface: Surface, own: UInt8) -> UInt8:
     size = own.shape[0]
     topology = surface.charts.topology
     other = surface.mirrored()
-    mirrored, shown, mirror_shown = other.texture(size), surface.shown(size), other.shown(size)
+    mirrored, mirror_shown = other.texture(size), other.shown(size)
+    shown = surface.without_grazing().shown(size)
     inside = surface.charts.at(size).mask
     # Grazing texels are smeared; the seam lies a little inside of what is seen.
     inner = feathered(shown | ~inside, 0.03 * size)

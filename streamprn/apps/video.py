@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from streamprn.records import UInt8
 
 _OTHER_RATE = Fraction(25)
+WRITABLE_SUFFIXES = (".mp4", ".mov", ".mkv")
 
 
 class ClipReader:
@@ -38,11 +39,11 @@ class ClipReader:
         try:
             self._container = av.open(str(path))
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a readable video") from error
+            raise InputError(f"{path}: not a readable video", hint="does it play?") from error
         self.path = path
         if not self._container.streams.video:
             self._container.close()
-            raise InputError(f"{path}: has no picture track")
+            raise InputError(f"{path}: has no picture track", hint="give a video with pictures")
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or _OTHER_RATE)
@@ -81,7 +82,9 @@ class ClipReader:
                     yield index, np.ascontiguousarray(rgb)
         except av.FFmpegError as error:
             if index == 0:
-                raise InputError(f"{self.path}: cannot be decoded: {error}") from error
+                raise InputError(
+                    f"{self.path}: not a readable video: {error.strerror}", hint="does it play?"
+                ) from error
 
 
 class ClipWriter:
@@ -99,13 +102,18 @@ class ClipWriter:
         import av
 
         self.path = path
+        if path.suffix.lower() not in WRITABLE_SUFFIXES:
+            raise InputError(
+                f"{path}: no video can be written in this format",
+                hint=f"use a name ending in {', '.join(WRITABLE_SUFFIXES)}",
+            )
         self._partial = path.with_name(f"{path.stem}.part{path.suffix}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._partial), "w")
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path}: cannot be written", hint="use a name ending in .mp4, .mov or .mkv"
+                f"{path}: cannot be written", hint="check the folder and the free space"
             ) from error
         self._stream: Any = self._container.add_stream(
             "libx264", rate=rate, options={"crf": "18", "preset": "veryfast"}

@@ -39,5 +39,5 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0, or 1 where the target shows no face."""
+    """Run the command; 0, or 1 where no picture of a video shows a face."""
     return swap.run(args)

@@ -11,8 +11,9 @@ from streamprn.cli.parser import positive_int
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
-    from streamprn.apps.batch import BatchOptions, BatchReconstructor, Item, Report
+    from streamprn.apps.batch import BatchOptions, Item, Report
     from streamprn.apps.outputs import OutputOptions
+    from streamprn.apps.reconstruction import Reconstructor
     from streamprn.cli.parser import Parser
 
 _EXAMPLES = """
@@ -109,17 +110,16 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0, or 1 where an input failed or no face was found."""
-    from streamprn.apps.batch import BatchReconstructor, find_items
+    """Run the command; 0, 1 where an input failed or no face was found, 2 where all failed."""
+    from streamprn.apps.batch import find_items
 
     options = _options(args)
     items = find_items(args.inputs)
     reconstructor = open_reconstructor(args, detect=options.boxes is None)
     reconstructor.max_faces = args.max_faces
-    batch = BatchReconstructor(reconstructor, options)
-    _process(batch, items)
-    _print_report(batch.report, args.out)
-    return batch.report.exit_code
+    report = _process(reconstructor, options, items)
+    _print_report(report, args.out)
+    return report.exit_code
 
 
 def _options(args: argparse.Namespace) -> BatchOptions:
@@ -150,14 +150,26 @@ def _output_options(args: argparse.Namespace) -> OutputOptions:
     ).check()
 
 
-def _process(batch: BatchReconstructor, items: list[Item]) -> None:
-    from rich.progress import track
+def _process(reconstructor: Reconstructor, options: BatchOptions, items: list[Item]) -> Report:
+    from rich.progress import Progress
 
+    from streamprn.apps.batch import BatchReconstructor
     from streamprn.cli.console import stderr_console
 
-    steps = track(items, "reconstruct", console=stderr_console(), transient=True)
-    for item in steps:
-        batch.process(item)
+    with Progress(console=stderr_console(), transient=True) as progress:
+        inputs = progress.add_task("reconstruct", total=len(items))
+        frames = progress.add_task("frames", visible=False)
+        batch = BatchReconstructor(
+            reconstructor,
+            options,
+            on_row=lambda row: progress.advance(frames),
+            on_count=lambda count: progress.reset(frames, total=count or None, visible=True),
+        )
+        for item in items:
+            progress.update(frames, description=item.path.name, visible=False)
+            batch.process(item)
+            progress.advance(inputs)
+    return batch.report
 
 
 def _print_report(report: Report, out: Path) -> None:
@@ -167,16 +179,19 @@ def _print_report(report: Report, out: Path) -> None:
     from streamprn.cli.console import stdout_console
 
     console = stdout_console()
-    table = Table("picture", "faces", "ms", "face widths and poses in degrees")
-    for row in report.rows:
-        faces = "-" if row.faces is None else str(row.faces)
-        table.add_row(escape(row.name), faces, f"{1e3 * row.seconds:.0f}", escape(row.text))
-    console.print(table)
-    console.print(
-        f"{len(report.rows)} pictures, {report.faces} faces, {report.skipped} done before, "
-        f"{len(report.failures)} failed; outputs in {escape(str(out))}",
-        highlight=False,
-    )
+    if report.rows:
+        table = Table("picture", "faces", "ms", "face widths and poses in degrees")
+        for row in report.rows:
+            faces = "-" if row.faces is None else str(row.faces)
+            table.add_row(escape(row.name), faces, f"{1e3 * row.seconds:.0f}", escape(row.text))
+        console.print(table)
+        console.print(
+            f"{len(report.rows)} pictures, {report.faces} faces, {report.skipped} done before, "
+            f"{len(report.failures)} failed; outputs in {escape(str(out))}",
+            highlight=False,
+        )
+        if not report.faces and not report.skipped:
+            console.print("no face found: try --detector full, or --min-score 0.3", style="yellow")
     for name, reason in report.failures:
         text = reason if reason.startswith(name) else f"{name}: {reason}"
         console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)

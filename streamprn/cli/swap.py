@@ -21,6 +21,8 @@ _EXAMPLES = """
   streamprn swap clip.mp4 friend.jpg out.mp4
 """
 
+_NO_FACE = "try --detector full, or --min-score 0.3"
+
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command to the program."""
@@ -57,12 +59,17 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
         "--keep-colours", action="store_true", help="do not match the reference's colours"
     )
     parser.add_argument(
+        "--occlusion",
+        action="store_true",
+        help="keep what covers the middle of the target's face: a microphone, a mask; not hands",
+    )
+    parser.add_argument(
         "--max-size", type=positive_int, metavar="N", help="shrink a larger target picture"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0, or 1 where the target shows no face."""
+    """Run the command; 0, or 1 where no picture of a video shows a face."""
     from streamprn.apps.images import VIDEO_SUFFIXES, read_image
     from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
 
@@ -71,8 +78,13 @@ def run(args: argparse.Namespace) -> int:
     part = PartMask.parse(args.part, reconstructor.engine.topology)
     faces = reconstructor.reconstruct(read_image(args.reference))
     if not faces:
-        raise InputError(f"{args.reference}: no face found", hint="try --min-score 0.3")
-    swapper = FaceSwapper(ReferenceFace.of(faces[0]), part, match_colours=not args.keep_colours)
+        raise InputError(f"{args.reference}: no face found", hint=_NO_FACE)
+    swapper = FaceSwapper(
+        ReferenceFace.of(faces[0]),
+        part,
+        match_colours=not args.keep_colours,
+        occlusion=args.occlusion,
+    )
     if args.video or args.target.suffix.lower() in VIDEO_SUFFIXES:
         return _swap_video(args, reconstructor, swapper)
     return _swap_picture(args, reconstructor, swapper)
@@ -97,12 +109,10 @@ def _swap_picture(
     faces = reconstructor.reconstruct(image)[: args.max_faces]
     for face in faces:
         image = swapper.swap(image, face.vertices)
-    console = stdout_console()
     if not faces:
-        console.print(f"{args.target}: no face found; nothing written", markup=False)
-        return 1
+        raise InputError(f"{args.target}: no face found; nothing is written", hint=_NO_FACE)
     write_image(args.out, image, quality=95)
-    console.print(f"{args.out}: {len(faces)} of its faces changed", markup=False)
+    stdout_console().print(f"{args.out}: {len(faces)} of its faces changed", markup=False)
     return 0
 
 

@@ -213,6 +213,9 @@ def test_finished_pictures_are_skipped_unless_the_options_differ(
     assert again.skipped == 1 and again.exit_code == 0
     more = BatchOptions(tmp_path / "out", OutputOptions(kinds=("pose",)), skip_existing=True)
     assert run_batch(reconstructor, more, paths).skipped == 0
+    smaller = BatchOptions(tmp_path / "out", more.outputs, max_size=200, skip_existing=True)
+    assert run_batch(reconstructor, smaller, paths).skipped == 0
+    assert run_batch(reconstructor, smaller, paths).skipped == 1
 
 
 def test_boxes_bypass_detection(
@@ -231,6 +234,18 @@ def test_boxes_bypass_detection(
     assert "outside" in report.failures[0][1]
 
 
+def test_boxes_are_in_pixels_of_the_whole_picture_and_found_by_path_in_a_folder(
+    reconstructor: Reconstructor, photos: Path, tmp_path: Path, face: Reconstruction
+) -> None:
+    without_detector = Reconstructor(reconstructor.engine, None)
+    boxes = {"deeper/face.jpg": [face.box_xyxy]}
+    options = BatchOptions(tmp_path / "out", FEW, boxes=boxes, max_size=256)
+    report = run_batch(without_detector, options, [photos])
+    assert report.faces == 1
+    found = np.load(tmp_path / "out" / "deeper" / "face" / "face0" / "landmarks.npy")
+    assert np.abs(2 * found - face.landmarks)[:, :2].mean() < 3
+
+
 def test_every_nth_frame_of_a_video_has_its_folder(
     reconstructor: Reconstructor, tmp_path: Path
 ) -> None:
@@ -240,6 +255,19 @@ def test_every_nth_frame_of_a_video_has_its_folder(
     assert report.faces == 3
     folders = sorted(path.name for path in (tmp_path / "out" / "clip").iterdir())
     assert folders == ["frame-000000", "frame-000003", "frame-000006"]
+
+
+def test_progress_counts_the_frames_of_a_video(
+    reconstructor: Reconstructor, tmp_path: Path
+) -> None:
+    frames = [clips.draw([clips.place(160, 120, 1.2)], 320, 240)] * 8
+    clip = clips.encode(tmp_path / "clip.mp4", frames)
+    told: list[int] = []
+    rows: list[batch.Row] = []
+    options = BatchOptions(tmp_path / "out", FEW, every=3)
+    runner = BatchReconstructor(reconstructor, options, rows.append, told.append)
+    runner.process(batch.find_items([clip])[0])
+    assert told == [3] and len(rows) == 3
 
 
 def test_large_pictures_are_shrunk_first(
@@ -264,6 +292,31 @@ def test_the_command_prints_a_table_and_the_failures(
     assert "bad.jpg: not a readable picture" in printed
     assert (tmp_path / "out" / "face9" / "depth.png").exists()
     assert not (tmp_path / "out" / "face9" / "face0").exists()
+
+
+def test_inputs_of_which_none_can_be_read_exit_with_2_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    names = [str(tmp_path / name) for name in ("text.jpg", "empty.jpg")]
+    assert cli.main(["reconstruct", *names, str(tmp_path / "out"), "--threads", "1"]) == 2
+    printed = capsys.readouterr().out
+    assert "text.jpg: not a readable picture" in printed
+    assert "empty.jpg: the file is empty" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_small_face_beside_a_large_one_is_found(
+    reconstructor: Reconstructor, face: Reconstruction
+) -> None:
+    large = cv2.resize(face.image[:256, 128:384], (1000, 1000), interpolation=cv2.INTER_CUBIC)
+    wide = np.full((1000, 1400, 3), 128, np.uint8)
+    wide[:, :1000] = large
+    wide[:400, 1000:] = cv2.resize(face.image, (400, 400))
+    assert len(reconstructor.detect(wide)) == 1
+    widths = [np.ptp(found.vertices[:, 0]) for found in reconstructor.reconstruct(wide)]
+    assert len(widths) == 2 and widths[0] > 4 * widths[1]
 
 
 @pytest.mark.parametrize(

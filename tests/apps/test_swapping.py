@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -28,6 +29,12 @@ def swapper(reference: ReferenceFace, part: str = "face") -> FaceSwapper:
     return FaceSwapper(reference, PartMask.named(part, reference.topology))
 
 
+def painted(reference: ReferenceFace) -> ReferenceFace:
+    """The reference in plain red, to see where it is put."""
+    red = tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures)
+    return dataclasses.replace(reference, textures=red, closed=red)
+
+
 def test_a_face_on_itself_changes_little(reference: ReferenceFace, face: Reconstruction) -> None:
     swapped = swapper(reference).swap(face.image, face.vertices)
     inside = covered(face)
@@ -41,9 +48,7 @@ def test_a_face_on_itself_changes_little(reference: ReferenceFace, face: Reconst
 def test_a_part_changes_only_that_part(
     reference: ReferenceFace, face: Reconstruction, part: str
 ) -> None:
-    red = dataclasses.replace(
-        reference, textures=tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures)
-    )
+    red = painted(reference)
     edit = FaceSwapper(red, PartMask.named(part, reference.topology), match_colours=False)
     changed = (edit.swap(face.image, face.vertices) != face.image).any(axis=2)
     assert changed.any()
@@ -77,9 +82,7 @@ def test_a_mask_picture_chooses_what_changes(
     left[:, :64] = 255
     images.write_image(tmp_path / "mask.png", left)
     part = PartMask.parse(str(tmp_path / "mask.png"), reference.topology)
-    red = dataclasses.replace(
-        reference, textures=tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures)
-    )
+    red = painted(reference)
     changed = (
         FaceSwapper(red, part, match_colours=False).swap(face.image, face.vertices) != face.image
     ).any(axis=2)
@@ -123,10 +126,7 @@ def test_the_target_keeps_its_teeth_where_the_reference_has_its_mouth_closed(
     reference: ReferenceFace, face: Reconstruction
 ) -> None:
     assert swapping.mouth_opening(face.landmarks) > 0.1
-    red = dataclasses.replace(
-        reference,
-        textures=tuple(np.full_like(one, (250, 20, 20)) for one in reference.textures),
-    )
+    red = painted(reference)
     x, y, _ = np.round(0.5 * (face.landmarks[62] + face.landmarks[66])).astype(int)
     shown = {}
     for opening in (0.0, 0.2):
@@ -155,3 +155,89 @@ def test_a_turned_reference_is_completed_from_its_seen_half(
     swapped = swapper(ReferenceFace.of(turned)).swap(face.image, face.vertices)
     inside = covered(face)
     assert np.abs(swapped.astype(int) - face.image)[inside].mean() < 20
+
+
+def test_hair_over_the_forehead_of_the_target_stays(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    swap = FaceSwapper(
+        painted(reference), PartMask.named("face", face.topology), match_colours=False
+    )
+    covering = swap.covering(face.image, face.vertices)
+    brows = face.landmarks[17:27]
+    fringe = (face.vertices[:, 1] < brows[:, 1].min() - 8) & (covering > 0)
+    cheeks = face.topology.parts["nose"]
+    assert fringe.sum() > 1000
+    assert not covering[cheeks].any()
+    x, y = np.round(face.vertices[fringe, :2]).astype(int).T
+    changed = np.abs(swap.swap(face.image, face.vertices).astype(int) - face.image)[y, x]
+    assert (changed.max(axis=1) < 10).mean() > 0.95
+
+
+def test_the_hair_of_the_reference_does_not_come_along(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    bare = reference.textures[0].astype(float)
+    size = bare.shape[0]
+    above = face.charts.at(size).mask.copy()
+    above[size // 10 :] = False
+    cheek = bare[int(0.55 * size) : int(0.6 * size), int(0.25 * size) : int(0.3 * size)]
+    hair = face.texture(size)[above].mean()
+    assert hair < 0.75 * cheek.mean()
+    assert bare[above].mean() > 0.8 * cheek.mean()
+
+
+def test_the_shadow_below_the_chin_shows_no_dark_line_through_the_fade(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    # A target whose lowest part of the face, as the mesh has it, is the shadow below its chin.
+    large = cv2.resize(face.image[:256, 128:384], (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    vertices = (face.vertices - np.array([128, 0, 0], np.float32)) * np.float32(4)
+    chin = vertices[face.topology.landmarks[8]]
+    x, y = round(float(chin[0])), round(float(chin[1]))
+    large[y - 12 :] //= 6
+    swapped = swapper(reference).swap(large, vertices)
+    column = swapped[:, x].astype(float).mean(axis=1)
+    lowest = int(np.flatnonzero((swapped != large).any(axis=2)[:, x]).max())
+    assert lowest > y - 6
+    # Bright to within a few pixels of its edge: the shadow draws no band into the new chin.
+    assert column[lowest - 5] > 0.8 * column[y - 80 : y - 40].mean()
+
+
+def test_a_closed_mouth_shows_no_teeth_of_the_reference(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    assert reference.mouth_opening > 0.1
+    size = reference.textures[0].shape[0]
+    inner = face.topology.uv[face.topology.landmarks[[62, 66]]].mean(axis=0)
+    x, y = int(inner[0] * size), int((1 - inner[1]) * size)
+    lips = face.topology.uv[face.topology.landmarks[[51, 57]]]
+    lip = np.mean([reference.textures[0][int((1 - v) * size), int(u * size)] for u, v in lips])
+    assert reference.texture_for(500.0, opening=0.3)[y, x].mean() > lip
+    assert reference.texture_for(500.0, opening=0.01)[y, x].mean() < lip
+
+
+def test_a_grey_picture_stays_grey(reference: ReferenceFace, face: Reconstruction) -> None:
+    grey = np.repeat(face.image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    swapped = swapper(reference).swap(grey, face.vertices)
+    assert (swapped != grey).any()
+    assert np.ptp(swapped, axis=2).max() == 0
+
+
+def test_a_mask_over_the_mouth_of_the_target_stays_where_asked(
+    reference: ReferenceFace, face: Reconstruction
+) -> None:
+    picture = face.image.copy()
+    x0, y0 = np.round(face.landmarks[:17, :2].min(axis=0)).astype(int)
+    y0 = round(float(face.landmarks[33, 1])) + 3
+    picture[y0 : y0 + 80, x0 - 10 : x0 + 110] = (60, 100, 170)
+    part = PartMask.named("face", face.topology)
+    x, y = np.round(face.landmarks[57, :2]).astype(int)
+    shown = {
+        occlusion: FaceSwapper(painted(reference), part, match_colours=False, occlusion=occlusion)
+        .swap(picture, face.vertices)[y, x]
+        .astype(int)
+        for occlusion in (False, True)
+    }
+    assert np.abs(shown[True] - picture[y, x]).max() == 0
+    assert np.abs(shown[False] - picture[y, x]).max() > 60

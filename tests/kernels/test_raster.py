@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from streamprn.kernels import raster
+from streamprn.kernels._bands import in_bands
 from tests.reference import geometry
 from tests.reference.meshes import grid_triangles, sphere_mesh
 
@@ -173,3 +179,102 @@ def test_any_vertices_give_finite_depth_or_background(vertices, height, width):
 def test_no_triangles_give_an_empty_image():
     none = np.empty((0, 3), np.int32)
     assert np.isnan(raster.depth(np.empty((0, 3), np.float32), none, 1, 1)).all()
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    spread=st.sampled_from([1.0, 4.0, 30.0]),
+    height=st.integers(1, 40),
+    threads=st.integers(2, 5),
+)
+@settings(max_examples=80, deadline=None)
+def test_the_image_is_the_same_bit_for_bit_for_any_number_of_threads(seed, spread, height, threads):
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(-4, 44, (60, 1, 3))
+    vertices = (centre + rng.normal(0, spread, (60, 3, 3))).reshape(-1, 3).astype(np.float32)
+    vertices[::7, 2] = 5.0  # equal depths: the earlier triangle wins
+    vertices[3] = np.nan
+    triangles = np.arange(180, dtype=np.int32).reshape(-1, 3)
+    one = raster.rasterise(vertices, triangles, height, 33)
+    many = raster.rasterise(vertices, triangles, height, 33, threads=threads)
+    for a, b in zip(one, many, strict=True):
+        assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    image = raster.depth(vertices, triangles, height, 33, threads=threads)
+    assert np.array_equal(image, one.depth, equal_nan=True)
+
+
+def test_threads_merge_a_second_face_as_one_does(face):
+    left, right = face.in_frame(20, 24, 30), face.in_frame(34, 24, 30)
+    images = []
+    for threads in (1, 3):
+        image = raster.depth(left, face.triangles, 48, 56, threads=threads)
+        raster.depth(right, face.triangles, 48, 56, image, merge=True, threads=threads)
+        images.append(image)
+    assert np.array_equal(*images, equal_nan=True)
+
+
+@given(
+    rows=hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32)),
+    height=st.integers(1, 50),
+    count=st.integers(1, 16),
+)
+def test_bands_cover_every_row_once(rows, height, count):
+    vertices = np.zeros((len(rows), 3), np.float32)
+    vertices[:, 1] = rows
+    edges = raster.band_edges(vertices, height, count)
+    assert edges[0] == 0
+    assert edges[-1] == height
+    assert (np.diff(edges) > 0).all()
+    assert len(edges) <= count + 1
+
+
+def test_bands_share_the_triangles_of_a_face_evenly(face):
+    vertices = face.in_frame(300, 200, 150)
+    edges = raster.band_edges(vertices, 1000, 2)
+    above = (vertices[:, 1] < edges[1]).mean()
+    assert 0.4 < above < 0.6
+
+
+@pytest.mark.parametrize("threads", [0, -1, 17])
+def test_a_number_of_threads_out_of_range_is_refused(face, threads):
+    with pytest.raises(ValueError, match=r"1\.\.16"):
+        raster.depth(face.in_frame(20, 20, 30), face.triangles, 40, 40, threads=threads)
+
+
+def test_a_failing_band_raises_in_the_caller():
+    def draw(first: int, end: int) -> None:
+        raise MemoryError(f"rows {first} to {end}")
+
+    with pytest.raises(MemoryError):
+        in_bands(draw, [0, 5, 9])
+
+
+def test_a_forked_process_draws_with_threads_of_its_own():
+    code = (
+        "import multiprocessing, numpy as np, sys\n"
+        "from streamprn.kernels import raster\n"
+        "v = np.float32([[0, 0, 1], [40, 0, 1], [0, 40, 1]])\n"
+        "t = np.int32([[0, 2, 1]])\n"
+        "one = raster.depth(v, t, 40, 40, threads=2)\n"
+        "def child(q): q.put(raster.depth(v, t, 40, 40, threads=2).tobytes())\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "q = context.Queue()\n"
+        "p = context.Process(target=child, args=(q,)); p.start()\n"
+        "sys.exit(q.get(timeout=30) != one.tobytes())\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_a_helper_is_kept_off_the_processor_of_its_caller():
+    allowed = os.sched_getaffinity(0)
+    masks = {}
+
+    def draw(first: int, end: int) -> None:
+        masks[threading.get_ident()] = os.sched_getaffinity(0)
+
+    in_bands(draw, [0, 5, 9])
+    own = masks.pop(threading.get_ident())
+    (helper,) = masks.values()
+    assert own == allowed
+    assert helper < allowed and len(helper) == len(allowed) - 1
