@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.
-RUNTIMES = ("tensorrt", "openvino", "onnxruntime")
+CPU_RUNTIMES: tuple[Backend, ...] = ("openvino", "onnxruntime")
+RUNTIMES: tuple[Backend, ...] = ("tensorrt", *CPU_RUNTIMES)
 
 _log = logging.getLogger(__name__)
 

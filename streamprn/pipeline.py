@@ -19,7 +19,7 @@ import numpy as np
 
 from streamprn.config import Config, SourceConfig
 from streamprn.detect import Cadence, CadencedFinder, Finder, KnownBoxes, TiledSearch
-from streamprn.errors import ConfigError
+from streamprn.errors import BackendError, ConfigError
 from streamprn.follow import FollowedFace, observe
 from streamprn.geometry import FaceGeometry, Smoother, Smoothing
 from streamprn.mailbox import Mailbox
@@ -34,7 +34,7 @@ from streamprn.records import (
     SourceStatus,
     YuvPlanes,
 )
-from streamprn.regress import DeviceRegressor, Looker, Regressor, RegressTimes, View
+from streamprn.regress import DeviceRegressor, Looker, Regressor, RegressTimes, Sighting, View
 from streamprn.source import SourceReader, SourceSpec, parse_source
 from streamprn.stats import NS_PER_S, StreamStats, StreamSummary
 from streamprn.track import FaceTracker, TrackRules
@@ -163,6 +163,8 @@ class Pipeline:
         room = max(HANDOVER_FRAMES, len(self._streams))
         self._handover: queue.Queue[_Seen | None] = queue.Queue(room)
         self._failure: BaseException | None = None
+        self._gpu_failure: BackendError | None = None
+        self._retired: list[Engine | ResidentEngine] = []
         self._on_event: Callable[[SourceStatus], None] | None = None
         self._looked = 0
 
@@ -396,12 +398,39 @@ class Pipeline:
         if not work:
             return RegressTimes()
         views = [View(one.frame.image, track.roi) for one, track in work]
-        sightings, times = self._regressor.regress(views)
+        sightings, times = self._regress(views)
         for (one, track), sighting in zip(work, sightings, strict=True):
             image = one.frame.image
             size_wh = (image.width, image.height)
             one.faces += observe(one.stream.tracker, [(track, sighting)], size_wh)
         return times
+
+    def _regress(self, views: Sequence[View]) -> tuple[list[Sighting], RegressTimes]:
+        """Look at views; from a GPU that fails, go on on the CPU where the choice is ours."""
+        failure = self._gpu_failure if self._on_gpu_by_choice else None
+        if failure is None:
+            try:
+                return self._regressor.regress(views)
+            except BackendError as error:
+                if not self._on_gpu_by_choice:
+                    raise
+                failure = error
+        log.warning("the GPU failed, going on on the CPU: %s", failure)
+        # Closed at the end: geometry may still be at work on what it gave.
+        self._retired.append(self._engine)
+        self._engine = open_cpu_engine(self._config)
+        self._regressor = _open_regressor(self._config, self._engine)
+        return self._regressor.regress(views)
+
+    @property
+    def _on_gpu_by_choice(self) -> bool:
+        """Whether a GPU is used, and only because it seemed best."""
+        from streamprn.engines.device.resident import ResidentEngine
+
+        on_gpu = isinstance(self._engine, ResidentEngine) or self._engine.backend.startswith(
+            "tensorrt"
+        )
+        return on_gpu and self._config.engine.backend == "auto"
 
     def _hand_over(self, seen: _Seen, stop: threading.Event) -> None:
         while not stop.is_set() and self._failure is None:
@@ -414,12 +443,23 @@ class Pipeline:
     def _run_geometry(self) -> None:
         try:
             while (seen := self._handover.get()) is not None:
-                self._finish(seen)
+                self._finish_or_leave_out(seen)
         except BaseException as error:  # noqa: BLE001
             # Whatever ends this thread ends the run, with the same error.
             self._failure = error
             with self._ready:
                 self._ready.notify_all()
+
+    def _finish_or_leave_out(self, seen: _Seen) -> None:
+        """Finish a frame; leave it out where its faces are on a GPU that has failed."""
+        try:
+            self._finish(seen)
+        except BackendError as error:
+            resident = any(face.sighting.resident is not None for face in seen.faces)
+            if not resident or self._config.engine.backend != "auto":
+                raise
+            log.warning("%s: a frame is left out: %s", seen.frame.stream, error)
+            self._gpu_failure = error
 
     def _finish(self, seen: _Seen) -> None:
         began = time.monotonic_ns()
@@ -520,7 +560,8 @@ class Pipeline:
         for sink in self._sinks:
             sink.close()
         self._publisher.close()
-        self._engine.close()
+        for engine in (*self._retired, self._engine):
+            engine.close()
 
 
 def source_specs(config: Config) -> list[SourceSpec]:
@@ -599,6 +640,31 @@ def open_configured_engine(config: Config) -> Engine | ResidentEngine:
     )
     engine.warm_up()
     return engine
+
+
+def open_cpu_engine(config: Config) -> Engine:
+    """The engine on a CPU runtime, warm.
+
+    Raises:
+        BackendError: there is none.
+    """
+    from streamprn.engines.engine import CPU_RUNTIMES, open_engine
+
+    settings, refused = config.engine, []
+    for backend in CPU_RUNTIMES:
+        try:
+            engine = open_engine(
+                settings.name,
+                backend=backend,
+                threads=settings.threads,
+                max_batch=settings.max_batch,
+            )
+            engine.warm_up()
+        except BackendError as error:
+            refused.append(f"{backend}: {error.what}")
+            continue
+        return engine
+    raise BackendError(f"no CPU runtime can be used: {'; '.join(refused)}")
 
 
 def _open_regressor(config: Config, engine: Engine | ResidentEngine) -> Looker:

@@ -55,6 +55,8 @@ class HostEngine:
 
     crop = RULE
     max_batch = 3
+    backend = "the CPU"
+    closed = False
 
     def __init__(self, topology):
         self._network, self._layout = MapNetwork(topology), MapLayout(topology)
@@ -63,6 +65,9 @@ class HostEngine:
         maps = self._network.infer(crops) * np.float32(2)
         faces = [MapSurface(one, self._layout) for one in maps]
         return Inference(faces, np.full(len(crops), np.nan, np.float32))
+
+    def close(self):
+        self.closed = True
 
 
 def make_chain(topology, **options):

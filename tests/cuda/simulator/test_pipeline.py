@@ -5,13 +5,15 @@ import threading
 import numpy as np
 import pytest
 
+from streamprn import pipeline as pipeline_module
 from streamprn.config import Config
 from streamprn.engines.device.resident import ResidentEngine
+from streamprn.errors import BackendError
 from streamprn.kernels import visibility
 from streamprn.kernels.cuda import surface
-from streamprn.pipeline import Pipeline
+from streamprn.pipeline import HANDOVER_FRAMES, Pipeline
 from streamprn.records import Kind
-from tests.cuda.simulator.stand_in import make_chain, small_topology
+from tests.cuda.simulator.stand_in import HostEngine, make_chain, small_topology
 
 
 class Collector:
@@ -31,9 +33,9 @@ def small_side(monkeypatch):
     monkeypatch.setattr(visibility, "SIDE", 24)
 
 
-def config(**changes):
+def config(frames=2, **changes):
     source = {
-        "uri": "lavfi:testsrc=size=64x48:rate=10:duration=0.2",
+        "uri": f"lavfi:testsrc=size=64x48:rate=10:duration={frames / 10}",
         "realtime": False,
         "boxes": [[20, 10, 44, 34]],
     }
@@ -102,3 +104,56 @@ def test_smoothing_works_on_downloaded_vertices():
     results, _, _, _ = run({Kind.FACE, Kind.MESH}, **changes)
     assert all(result.faces for result in results)
     assert all(face.vertices.size for result in results for face in result.faces)
+
+
+def lose_the_gpu(monkeypatch, caplog, backend, when, frames=2):
+    """A run whose device fails from the call `when` of a kernel on, by its name."""
+    topology = small_topology()
+    chain, device = make_chain(topology, texture_size=32)
+    host = HostEngine(topology)
+    monkeypatch.setattr(pipeline_module, "open_cpu_engine", lambda config: host)
+    sink = Collector({Kind.FACE})
+    pipeline = Pipeline(
+        config(frames, **{"engine.backend": backend}), engine=ResidentEngine(chain), sinks=[sink]
+    )
+    warm_up = pipeline._warm_up
+
+    def warm_up_then_fail():
+        warm_up()
+        device.fail_on = when
+
+    pipeline._warm_up = warm_up_then_fail
+    with caplog.at_level("WARNING"):
+        try:
+            summary = pipeline.run()
+        finally:
+            assert device.closed
+            assert host.closed == (backend == "auto")
+    return sink.results, summary, [record.getMessage() for record in caplog.records]
+
+
+def test_auto_goes_on_on_the_cpu_when_the_gpu_is_lost(monkeypatch, caplog):
+    results, summary, said = lose_the_gpu(monkeypatch, caplog, "auto", "warp_rgb")
+    assert summary.frames == 2
+    assert summary.backend == "the CPU"
+    assert all(face.vertices.size for result in results for face in result.faces)
+    assert all(result.faces for result in results)
+    assert said == [
+        "the GPU failed, going on on the CPU: the GPU is out of memory",
+    ]
+
+
+def test_a_frame_whose_faces_are_on_a_lost_gpu_is_left_out_and_the_run_goes_on(monkeypatch, caplog):
+    # More frames than can be on their way to geometry when the first one fails there.
+    frames = HANDOVER_FRAMES + 4
+    results, summary, said = lose_the_gpu(monkeypatch, caplog, "auto", "visible_landmarks", frames)
+    assert "a frame is left out: the GPU is out of memory" in said[0]
+    assert "going on on the CPU" in "".join(said)
+    assert summary.backend == "the CPU"
+    assert 0 < len(results) < frames
+    assert all(face.visible is not None for result in results for face in result.faces)
+
+
+def test_without_a_choice_a_lost_gpu_ends_the_run_with_its_error(monkeypatch, caplog):
+    with pytest.raises(BackendError, match="out of memory"):
+        lose_the_gpu(monkeypatch, caplog, "tensorrt", "warp_rgb")

@@ -10,7 +10,7 @@ from streamprn.config import Config
 from streamprn.engines.device.resident import open_resident_engine
 from streamprn.engines.runtimes import tensorrt
 from streamprn.errors import BackendError, EngineError
-from streamprn.pipeline import Pipeline
+from streamprn.pipeline import Pipeline, open_cpu_engine
 
 no_gpu = pytest.mark.skipif(
     Path("/proc/driver/nvidia/version").exists(), reason="this machine has a driver"
@@ -63,3 +63,10 @@ def test_tensorrt_without_a_gpu_is_one_clear_error():
     with pytest.raises(BackendError) as caught:
         Pipeline(config("tensorrt"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_engine_that_takes_over_from_a_lost_gpu_runs_on_the_cpu():
+    engine = open_cpu_engine(config("auto"))
+    assert engine.backend.startswith("OpenVINO")
+    assert engine.topology.vertex_count > 40_000
+    engine.close()
