@@ -117,6 +117,7 @@ class TensorRtNetwork:
                 f"{api.flavour} {api.version} does not accept its plan: {reason}",
                 hint="build it again: streamprn engine build --rebuild",
             )
+        self._trt = trt
         self._context = self._new_context()
         self._batch = 0
         self.max_batch = plan.key.profile[2]
@@ -138,13 +139,25 @@ class TensorRtNetwork:
         return twin
 
     def _new_context(self) -> Any:
-        context = self._engine.create_execution_context()
+        context = self._engine.create_execution_context(*self._settings())
         if context is None:
             raise BackendError(
                 "TensorRT made no execution context: the GPU may be out of memory",
                 hint="end other programs on the GPU, or lower engine.max_batch",
             )
         return context
+
+    def _settings(self) -> tuple[Any, ...]:
+        """Let TensorRT-RTX compile for a batch size when it meets it, not later in the background.
+
+        A CUDA graph would keep the general kernels that run until then.
+        """
+        strategies = getattr(self._trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if strategies is None:
+            return ()
+        config = self._engine.create_runtime_config()
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        return (config,)
 
     def enqueue(self, addresses: Mapping[str, int], batch: int, stream: int) -> None:
         """Put one inference into a CUDA stream.
