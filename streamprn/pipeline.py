@@ -143,22 +143,12 @@ class Pipeline:
         if not config.sources:
             raise ConfigError("no source to read", hint="name one: streamprn run SOURCE")
         self._config = config
-        specs = source_specs(config)
-        self._engine = engine or open_configured_engine(config)
-        self._sinks = [*sinks, *_open_recorder(config, self._engine)]
         self._detector = detector
         self._ready = threading.Condition()
-        self._regressor = _open_regressor(config, self._engine)
-        self._geometry = FaceGeometry(
-            self._engine.topology,
-            config.geometry.texture_size,
-            quantised=config.publish.mesh_format == "int16",
-        )
-        self._publisher = self._open_publisher()
-        self._streams = [
-            self._open_stream(spec, source)
-            for spec, source in zip(specs, config.sources, strict=True)
-        ]
+        with contextlib.ExitStack() as opened:
+            self._open(engine, sinks, opened)
+            # From here on it is `run` that closes.
+            opened.pop_all()
         # Room for a batch of all streams: else the engine waits for geometry with each one.
         room = max(HANDOVER_FRAMES, len(self._streams))
         self._handover: queue.Queue[_Seen | None] = queue.Queue(room)
@@ -229,6 +219,35 @@ class Pipeline:
         return tuple(self._summary(stream) for stream in self._streams)
 
     # --- opening ---
+
+    def _open(
+        self,
+        engine: Engine | ResidentEngine | None,
+        sinks: Sequence[ResultSink],
+        opened: contextlib.ExitStack,
+    ) -> None:
+        """Open all parts; `opened` closes those of them that are ours where a later one fails."""
+        config = self._config
+        specs = source_specs(config)
+        self._engine = engine or open_configured_engine(config)
+        if engine is None:
+            opened.callback(self._engine.close)
+        recorders = _open_recorder(config, self._engine)
+        for recorder in recorders:
+            opened.callback(recorder.close)
+        self._sinks = [*sinks, *recorders]
+        self._regressor = _open_regressor(config, self._engine)
+        self._geometry = FaceGeometry(
+            self._engine.topology,
+            config.geometry.texture_size,
+            quantised=config.publish.mesh_format == "int16",
+        )
+        self._publisher = self._open_publisher()
+        opened.callback(self._publisher.close)
+        self._streams = [
+            self._open_stream(spec, source)
+            for spec, source in zip(specs, config.sources, strict=True)
+        ]
 
     def _open_publisher(self) -> Publisher:
         settings = self._config.publish

@@ -12,6 +12,7 @@ import pytest
 from streamprn.config import Config
 from streamprn.errors import ConfigError, PublishError, SourceError
 from streamprn.pipeline import Pipeline
+from streamprn.publish import Publisher
 from streamprn.records import Kind, SourceState
 from streamprn.subscribe import Subscriber
 from tests.pipeline.conftest import Collector
@@ -62,6 +63,20 @@ def test_stamps_run_in_the_order_of_the_stages(run, clips):
         stamps = [frame.captured_ns, frame.decoded_ns, result.tracked_ns, result.inferred_ns]
         assert stamps == sorted(stamps)
         assert published >= stamps[-1]
+
+
+def test_a_pipeline_that_cannot_open_leaves_its_address_free(engine, clips, monkeypatch):
+    settings = config(clips.still().uri)
+    opened = []
+    monkeypatch.setattr(
+        "streamprn.pipeline.Publisher",
+        lambda *args, **kwargs: opened.append(Publisher(*args, **kwargs)) or opened[0],
+    )
+    broken = settings.with_overrides({"detect.kind": "short", "detect.tiled": True})
+    monkeypatch.setattr("streamprn.pipeline.TiledSearch", None)
+    with pytest.raises(TypeError):
+        Pipeline(broken, engine=engine)
+    Publisher(opened[0].endpoint).close()
 
 
 class PatientDetector:
