@@ -250,7 +250,9 @@ class PublishConfig(_Checked):
         1.0, "Time between messages on `<stream>/stats`", unit="s", minimum=0.1, maximum=3600
     )
     curve_secret_file: str | None = setting(
-        None, "ZeroMQ certificate file with the server's secret key; null sends in the clear"
+        None,
+        "ZeroMQ certificate file with the server's secret key; null sends in the clear",
+        pattern=NOT_EMPTY,
     )
 
 
@@ -275,7 +277,9 @@ class RecordConfig(_Checked):
     """Writing results to disk."""
 
     dir: str | None = setting(
-        None, "Folder for recordings, one .sprn file a stream; null records nothing"
+        None,
+        "Folder for recordings, one .sprn file a stream; null records nothing",
+        pattern=NOT_EMPTY,
     )
     kinds: tuple[str, ...] = setting(
         ("face",),
