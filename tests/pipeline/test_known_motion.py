@@ -99,8 +99,13 @@ def test_a_box_from_the_user_needs_no_detector(run, clips):
     assert {len(result.faces) for result in seen.results} == {1}
 
 
-def test_a_box_outside_the_frame_gives_no_face(run, clips):
-    _, seen = run({"uri": clips.still().uri, "boxes": [[5000, 5000, 5100, 5100]]})
+def test_a_box_outside_the_frame_gives_no_face_and_says_so_once(run, clips, caplog):
+    boxes = [[5000, 5000, 5100, 5100], [600, 0, 700, 100]]
+    _, seen = run({"uri": clips.still().uri, "boxes": boxes})
+    said = [one.message for one in caplog.records if one.levelname == "WARNING"]
+    assert said == [
+        "the box 5000,5000,5100,5100 lies outside the 640x480 frame: it will find no face"
+    ]
     assert len(seen.results) == 30
     assert {len(result.faces) for result in seen.results} == {0}
 
