@@ -139,8 +139,17 @@ _FAILED: dict[type[Exception], tuple[str, str]] = {
 }
 
 
-def describe_error(error: Exception, spec: SourceSpec, uri: str | None = None) -> SourceError:
-    """Turn an error of FFmpeg into a `SourceError` without credentials."""
+def describe_error(
+    error: Exception, spec: SourceSpec, uri: str | None = None, *, did: str = "opened"
+) -> SourceError:
+    """Turn an error of FFmpeg into a `SourceError` without credentials.
+
+    Args:
+        error: what was raised.
+        spec: the source.
+        uri: another address that was read in place of `spec.uri`.
+        did: what failed, where nothing better than "cannot be opened" is known.
+    """
     shown = uri or spec.safe_uri
     if isinstance(error, SourceError):
         return error
@@ -153,7 +162,7 @@ def describe_error(error: Exception, spec: SourceSpec, uri: str | None = None) -
             return SourceError(unreadable or what, uri=shown, hint=hint)
     reason = getattr(error, "strerror", None) or type(error).__name__
     hint = "check the filter graph" if spec.kind is SourceKind.LAVFI else ""
-    return SourceError(f"cannot be opened: {reason}", uri=shown, hint=hint)
+    return SourceError(f"cannot be {did}: {reason}", uri=shown, hint=hint)
 
 
 def _unreadable(spec: SourceSpec) -> str:
