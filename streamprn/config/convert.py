@@ -340,6 +340,7 @@ def stream_names(sources: Sequence[tuple[str | None, str]]) -> tuple[str, ...]:
 def _name_from_uri(uri: str) -> str:
     if re.fullmatch(r"[0-9]{1,9}", uri):
         return f"webcam{int(uri)}"
+    uri = uri.removeprefix("file://")
     if _LIVE_SCHEME.match(uri):
         return ""
     stem = uri.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]

@@ -158,6 +158,8 @@ def describe_error(
             return SourceRefusedError(what, uri=shown, hint=hint)
     for kind, (what, hint) in _FAILED.items():
         if isinstance(error, kind):
+            if kind is av.FileNotFoundError and spec.kind is SourceKind.WEBCAM:
+                return SourceError("no such webcam", uri=shown, hint="see `streamprn doctor`")
             unreadable = _unreadable(spec) if kind is av.InvalidDataError else ""
             return SourceError(unreadable or what, uri=shown, hint=hint)
     reason = getattr(error, "strerror", None) or type(error).__name__

@@ -212,7 +212,11 @@ def _is_camera(text: str) -> bool:
 
 def _resolve_url(text: str, scheme: str) -> tuple[SourceKind, str, str]:
     if scheme == "file":
-        return _resolve_path(Path(unquote(urlsplit(text).path)))
+        parts = urlsplit(text)
+        # Without its third slash, `file://clip.mp4` names a host and the path is empty.
+        if parts.netloc not in ("", "localhost") or not parts.path:
+            raise InputError(f"{text}: names no file", hint="write file:///folder/clip.mp4")
+        return _resolve_path(Path(unquote(parts.path)))
     kind = _SCHEMES.get(scheme)
     if kind is None:
         known = ", ".join(f"{name}://" for name in [*_SCHEMES, "file"])

@@ -173,6 +173,7 @@ def test_a_wrong_override_names_the_key(key, value, parts):
         ([(None, "0"), (None, "rtsp://u:p@h/x")], ("webcam0", "stream1")),
         ([(None, "a.mp4"), (None, "b/a.mp4"), ("a-2", "c")], ("a", "a-3", "a-2")),
         ([(None, "pictures/")], ("pictures",)),
+        ([(None, "file:///clips/door.mp4")], ("door",)),
         ([(None, "²"), (None, "9" * 5000)], ("stream0", "9" * 64)),
         ([(None, "...")], ("stream0",)),
         ([(None, "顔.mp4")], ("stream0",)),

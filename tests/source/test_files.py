@@ -243,7 +243,9 @@ def test_a_crop_outside_the_frame_fails_with_its_cause(clip, play):
 @pytest.mark.skipif(sys.platform != "linux", reason="cameras are device files on Linux only")
 def test_a_missing_webcam_is_reported_and_tried_again(play):
     player = play("97", backoff_max_s=0.3)
-    assert "no such file or device" in player.wait_for(SourceState.RECONNECTING).cause
+    assert (
+        "no such webcam (see `streamprn doctor`)" in player.wait_for(SourceState.RECONNECTING).cause
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/video0"), reason="needs a webcam at /dev/video0")

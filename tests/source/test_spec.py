@@ -59,6 +59,8 @@ def test_a_link_to_a_webcam_is_a_webcam(tmp_path):
     ("text", "words"),
     [
         ("lavfi: ", "names no filter graph"),
+        ("file://clip.mp4", r"names no file \(write file:///folder/clip.mp4\)"),
+        ("file://", "names no file"),
         ("ftp://user:pw@host/x.mp4", "unknown scheme ftp://"),
         ("gopher://x", "known are rtsp://"),
         ("", "empty source"),
