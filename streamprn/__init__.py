@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamprn.publish import Publisher
     from streamprn.subscribe import Subscriber
 
-__all__ = ["Publisher", "Subscriber", "__version__"]
+    __version__: str
 
-try:
-    __version__ = version("streamprn")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
+__all__ = ["Publisher", "Subscriber", "__version__"]
 
 # Loaded on first use: `import streamprn` itself loads no ZeroMQ, NumPy or video library.
 _LAZY = {"Publisher": "streamprn.publish", "Subscriber": "streamprn.subscribe"}
@@ -24,8 +20,19 @@ _LAZY = {"Publisher": "streamprn.publish", "Subscriber": "streamprn.subscribe"}
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("streamprn")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.0.0"
+
+
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_LAZY))
+    return sorted(set(globals()) | {*_LAZY, "__version__"})

@@ -96,12 +96,26 @@ class KnownBoxes:
         self._detections = tuple(
             Detection(1.0, np.array(box, np.float32), none) for box in boxes_xyxy
         )
+        self._size_wh = (0, 0)
 
     def find(
         self, image: FrameImage, *, tracked: int, uncertain: bool, full: bool
     ) -> Sequence[Detection] | None:
         """See `Finder.find`."""
+        if (image.width, image.height) != self._size_wh:
+            self._size_wh = (image.width, image.height)
+            self._warn_of_boxes_outside()
         return None if tracked >= len(self._detections) else self._detections
+
+    def _warn_of_boxes_outside(self) -> None:
+        width, height = self._size_wh
+        for detection in self._detections:
+            x0, y0, x1, y1 = detection.box_xyxy.tolist()
+            if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+                log.warning(
+                    "the box %g,%g,%g,%g lies outside the %dx%d frame: it will find no face",
+                    *(x0, y0, x1, y1, width, height),
+                )
 
     def close(self) -> None:
         """Nothing runs in the background."""

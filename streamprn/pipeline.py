@@ -53,7 +53,7 @@ log = logging.getLogger("streamprn.pipeline")
 #: Results that wait for geometry; more would only add latency.
 HANDOVER_FRAMES = 4
 POLL_S = 0.05
-STOP_TIMEOUT_S = 0.8
+STOP_TIMEOUT_S = 0.5
 #: A run that ends by itself publishes what was looked at, however long that takes within reason.
 DRAIN_TIMEOUT_S = 30.0
 #: Kinds that need vertices, pose or more of every face.

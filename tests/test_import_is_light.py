@@ -8,6 +8,7 @@ HEAVY = (
     "av",
     "cv2",
     "cuda",
+    "importlib.metadata",
     "llvmlite",
     "msgspec",
     "numba",

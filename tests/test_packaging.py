@@ -1,5 +1,6 @@
 """What is installed is what the tree holds, and nothing lands outside the package."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT_FROM = ("LICENSE", "NOTICE", "README.md", "pyproject.toml")
+BUILT_FROM = (
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "NOTICE",
+    "README.md",
+    "config.yaml",
+    "pyproject.toml",
+)
+DOCUMENTS = ("docs", "examples")
 LINKED = ("engines", "kernels")
 
 
@@ -56,7 +67,7 @@ def sdist(tmp_path_factory):
     for name in BUILT_FROM:
         shutil.copy(ROOT / name, tree)
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("streamprn", *LINKED):
+    for name in ("streamprn", *LINKED, *DOCUMENTS):
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignore)
     return _build(tree, "build_sdist", tmp_path_factory.mktemp("sdist"))
 
@@ -70,6 +81,14 @@ def wheel_names(sdist, tmp_path_factory):
     wheel = _build(source, "build_wheel", tmp_path_factory.mktemp("wheel"))
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
+
+
+def test_the_sdist_holds_what_the_readme_links_to(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    links = set(re.findall(r"\]\(([\w/.-]+)\)", (ROOT / "README.md").read_text()))
+    assert len(links) > 5
+    assert links | {"config.yaml", "examples/subscriber.py"} <= names
 
 
 def test_a_wheel_built_from_the_sdist_installs_one_package(wheel_names):

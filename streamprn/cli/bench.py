@@ -103,23 +103,26 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from streamprn.bench import run as run_bench
     from streamprn.cli.console import configure_logging, stdout_console
+    from streamprn.cli.signals import stop_on_signals
     from streamprn.records import Kind
 
     configure_logging("debug" if args.verbose else "warning")
-    return run_bench(
-        args.source,
-        streams=args.streams,
-        fps=args.fps,
-        seconds=args.duration,
-        warmup_s=args.warmup,
-        kinds=[Kind(topic) for topic in args.topics] if args.topics else None,
-        engine=args.engine,
-        backend=args.backend,
-        find_max=args.find_max,
-        p99_ms=args.p99_ms,
-        against=args.against,
-        rounds=args.rounds,
-        json_path=args.json,
-        plot_path=args.plot,
-        console=stdout_console(),
-    )
+    # Longer than a single run: the subscriber's process and the temporary clip end with it.
+    with stop_on_signals(grace_s=3.0, interrupt=True):
+        return run_bench(
+            args.source,
+            streams=args.streams,
+            fps=args.fps,
+            seconds=args.duration,
+            warmup_s=args.warmup,
+            kinds=[Kind(topic) for topic in args.topics] if args.topics else None,
+            engine=args.engine,
+            backend=args.backend,
+            find_max=args.find_max,
+            p99_ms=args.p99_ms,
+            against=args.against,
+            rounds=args.rounds,
+            json_path=args.json,
+            plot_path=args.plot,
+            console=stdout_console(),
+        )

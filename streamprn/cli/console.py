@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>()]+")
+# Up to the last "@", since a password may hold quotes and brackets.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:\S*@)?[^\s'\"<>()]+")
 _LEVELS = {
     "error": logging.ERROR,
     "warning": logging.WARNING,

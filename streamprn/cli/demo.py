@@ -52,13 +52,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Show the table, write the picture."""
     from streamprn.cli.console import configure_logging, stdout_console
+    from streamprn.cli.signals import stop_on_signals
     from streamprn.demo import run as run_demo
 
     configure_logging("debug" if args.verbose else "warning")
-    return run_demo(
-        out=args.out,
-        seconds=args.seconds,
-        engine=args.engine,
-        backend=args.backend,
-        console=stdout_console(),
-    )
+    with stop_on_signals(interrupt=True):
+        return run_demo(
+            out=args.out,
+            seconds=args.seconds,
+            engine=args.engine,
+            backend=args.backend,
+            console=stdout_console(),
+        )

@@ -40,12 +40,22 @@ def run(args: argparse.Namespace) -> int:
     from streamprn.doctor import examine
 
     configure_logging("debug" if args.verbose else "error")
-    reports = examine()
+    reports = [_without_credentials(report) for report in examine()]
     if args.json:
         _print_json(reports)
     else:
         _print(reports)
     return 1 if any(report.problems for report in reports) else 0
+
+
+def _without_credentials(report: Report) -> Report:
+    """A problem may quote a setting that is an address."""
+    from dataclasses import replace
+
+    from streamprn.cli.console import redact
+
+    facts = {name: redact(fact) for name, fact in report.facts.items()}
+    return replace(report, facts=facts, problems=[redact(one) for one in report.problems])
 
 
 def _print_json(reports: Sequence[Report]) -> None:

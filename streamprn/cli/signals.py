@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-GRACE_S = 0.9
+#: The interpreter itself then takes another 0.2 s to end.
+GRACE_S = 0.7
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def stop_on_signals(grace_s: float = GRACE_S) -> Iterator[threading.Event]:
+def stop_on_signals(
+    grace_s: float = GRACE_S, *, interrupt: bool = False
+) -> Iterator[threading.Event]:
     """Give an event that the first SIGINT or SIGTERM sets; for the main thread only.
 
     The body must then end within `grace_s` seconds, or the process is ended with the exit code
-    128 + signal. A second signal raises KeyboardInterrupt.
+    128 + signal. A second signal raises KeyboardInterrupt; with `interrupt` the first one does.
 
     A Python signal handler waits until the main thread runs Python code, which may be long when
     it compiles a network. The interpreter's wake-up descriptor is written at once, so a thread
@@ -37,7 +40,7 @@ def stop_on_signals(grace_s: float = GRACE_S) -> Iterator[threading.Event]:
     def handle(number: int, _: FrameType | None) -> None:
         stop.set()
         handled.append(number)
-        if len(handled) > 1:
+        if interrupt or len(handled) > 1:
             raise KeyboardInterrupt
 
     def watch() -> None:

@@ -185,7 +185,9 @@ def _list(value: object, items: tuple[Any, ...], rule: Rule, path: Path) -> tupl
 
 def _options(value: object, path: Path) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise ProblemError(path, f"got {show(value)}, expected a mapping of names to values")
+        # Options carry headers and passwords: a text among them is not shown.
+        shown = "a text" if isinstance(value, str) else show(value)
+        raise ProblemError(path, f"got {shown}, expected a mapping of names to values")
     for key, item in value.items():
         if (
             not isinstance(key, str)
@@ -241,7 +243,7 @@ def _within(value: bool | int | float | str, rule: Rule) -> bool:
 def _nearest_choice(value: object, rule: Rule) -> str:
     if not rule.choices or not isinstance(value, str):
         return ""
-    near = difflib.get_close_matches(value, [str(choice) for choice in rule.choices], n=1)
+    near = difflib.get_close_matches(value.lower(), [str(choice) for choice in rule.choices], n=1)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
@@ -252,11 +254,18 @@ def show(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     if isinstance(value, str):
-        return f"the text {value[:60] + '...' if len(value) > 60 else value!r}"
+        return f"the text {excerpt(value)!r}"
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     text = str(value)
     return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a wrong text, without the credentials of an address in it."""
+    # Before it is cut: without its "@" nothing would tell a password from a host.
+    shown = re.sub(r"://\S*@", "://***@", text)
+    return shown[:60] + "..." if len(shown) > 60 else shown
 
 
 # --- checks across fields -----------------------------------------------------------------------
@@ -272,6 +281,8 @@ def check_across(values: Mapping[str, Any]) -> None:
         _check_source(values)
     if "sources" in values:
         _check_names([(source.name, source.uri) for source in values["sources"]])
+    if "kinds" in values and len(set(values["kinds"])) < len(values["kinds"]):
+        raise ProblemError(("kinds",), f"got {list(values['kinds'])}, expected each kind once")
 
 
 def _check_source(values: Mapping[str, Any]) -> None:
@@ -329,6 +340,7 @@ def stream_names(sources: Sequence[tuple[str | None, str]]) -> tuple[str, ...]:
 def _name_from_uri(uri: str) -> str:
     if re.fullmatch(r"[0-9]{1,9}", uri):
         return f"webcam{int(uri)}"
+    uri = uri.removeprefix("file://")
     if _LIVE_SCHEME.match(uri):
         return ""
     stem = uri.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]

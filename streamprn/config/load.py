@@ -102,7 +102,9 @@ def parse_value(text: str, where: str) -> Any:
         return parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(
-            f"{text[:60]!r} is not a YAML value", where=where, hint="put a text in quotes"
+            f"{convert.excerpt(text)!r} is not a YAML value",
+            where=where,
+            hint="put a text in quotes",
         ) from None
 
 

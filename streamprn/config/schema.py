@@ -179,7 +179,12 @@ class DetectConfig(_Checked):
 class SmoothingConfig(_Checked):
     """One Euro filter over the vertices (Casiez et al., CHI 2012). It adds lag."""
 
-    enabled: bool = setting(False, "Smooth the vertices over time; false adds no lag")
+    enabled: bool = setting(
+        False,
+        "Smooth the vertices over time. Adds up to 1 / (2 pi min_cutoff_hz) seconds of lag, less "
+        "in motion: at 30 frames/s and these defaults 106 ms at rest, 17 ms at 100 px/s, 8 ms at "
+        "300 px/s",
+    )
     min_cutoff_hz: float = setting(
         1.5,
         "Cut-off for a face at rest: lower is smoother and later",
@@ -188,7 +193,7 @@ class SmoothingConfig(_Checked):
         maximum=1000,
     )
     beta: float = setting(
-        0.05, "How fast the cut-off rises with speed", unit="1/px", minimum=0, maximum=1000
+        0.05, "How fast the cut-off rises with speed (px/s)", unit="1/px", minimum=0, maximum=1000
     )
     derivative_cutoff_hz: float = setting(
         1.0, "Cut-off for the speed itself", unit="Hz", minimum=0.001, maximum=1000
@@ -260,7 +265,9 @@ class PublishConfig(_Checked):
         1.0, "Time between messages on `<stream>/stats`", unit="s", minimum=0.1, maximum=3600
     )
     curve_secret_file: str | None = setting(
-        None, "ZeroMQ certificate file with the server's secret key; null sends in the clear"
+        None,
+        "ZeroMQ certificate file with the server's secret key; null sends in the clear",
+        pattern=NOT_EMPTY,
     )
 
 
@@ -285,7 +292,9 @@ class RecordConfig(_Checked):
     """Writing results to disk."""
 
     dir: str | None = setting(
-        None, "Folder for recordings, one .sprn file a stream; null records nothing"
+        None,
+        "Folder for recordings, one .sprn file a stream; null records nothing",
+        pattern=NOT_EMPTY,
     )
     kinds: tuple[str, ...] = setting(
         ("face",),

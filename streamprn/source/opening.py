@@ -170,20 +170,29 @@ _REFUSED: dict[type[Exception], tuple[str, str]] = {
     av.HTTPOtherClientError: ("the server refuses the request (4xx)", "check the address"),
 }
 _FAILED: dict[type[Exception], tuple[str, str]] = {
-    av.HTTPServerError: ("the server reports an error of its own (5xx)", ""),
+    av.HTTPServerError: ("the server reports an error of its own (5xx)", "look at the server"),
     av.ConnectionRefusedError: ("connection refused", "is the server running on this port?"),
     TimeoutError: ("no answer in time", "check address and network"),
     av.ExitError: ("no answer in time", "check address and network"),
     av.FileNotFoundError: ("no such file or device", "check the path"),
-    av.IsADirectoryError: ("is a folder, not a file", ""),
+    av.IsADirectoryError: ("is a folder, not a file", "name a file in it"),
     av.PermissionError: ("no permission to read it", "check the access rights"),
     av.InvalidDataError: ("holds no readable video", "it may be damaged or of another type"),
-    av.ProtocolNotFoundError: ("this FFmpeg lacks the protocol", ""),
+    av.ProtocolNotFoundError: ("this FFmpeg lacks the protocol", "see `streamprn doctor`"),
 }
 
 
-def describe_error(error: Exception, spec: SourceSpec, uri: str | None = None) -> SourceError:
-    """Turn an error of FFmpeg into a `SourceError` without credentials."""
+def describe_error(
+    error: Exception, spec: SourceSpec, uri: str | None = None, *, did: str = "opened"
+) -> SourceError:
+    """Turn an error of FFmpeg into a `SourceError` without credentials.
+
+    Args:
+        error: what was raised.
+        spec: the source.
+        uri: another address that was read in place of `spec.uri`.
+        did: what failed, where nothing better than "cannot be opened" is known.
+    """
     shown = uri or spec.safe_uri
     if isinstance(error, SourceError):
         return error
@@ -192,8 +201,19 @@ def describe_error(error: Exception, spec: SourceSpec, uri: str | None = None) -
             return SourceRefusedError(what, uri=shown, hint=hint)
     for kind, (what, hint) in _FAILED.items():
         if isinstance(error, kind):
-            if spec.live and kind is av.InvalidDataError:
-                return SourceError("the server sends no readable video", uri=shown)
-            return SourceError(what, uri=shown, hint=hint)
+            if kind is av.FileNotFoundError and spec.kind is SourceKind.WEBCAM:
+                return SourceError("no such webcam", uri=shown, hint="see `streamprn doctor`")
+            unreadable = _unreadable(spec) if kind is av.InvalidDataError else ""
+            return SourceError(unreadable or what, uri=shown, hint=hint)
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return SourceError(f"cannot be opened: {reason}", uri=shown)
+    hint = "check the filter graph" if spec.kind is SourceKind.LAVFI else ""
+    return SourceError(f"cannot be {did}: {reason}", uri=shown, hint=hint)
+
+
+def _unreadable(spec: SourceSpec) -> str:
+    """What "invalid data" means where the source is no video file."""
+    if spec.live:
+        return "the server sends no readable video"
+    if spec.kind in (SourceKind.IMAGE, SourceKind.FOLDER):
+        return "holds no readable picture"
+    return ""

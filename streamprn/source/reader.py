@@ -313,7 +313,7 @@ class SourceReader:
         except av.FFmpegError as error:
             if self.spec.reconnects and isinstance(error, (av.ExitError, av.TimeoutError)):
                 return self._report_stall()
-            failure = describe_error(error, self.spec)
+            failure = describe_error(error, self.spec, did="read on")
             return f"reading broke off: {failure.what}"
         return ""
 

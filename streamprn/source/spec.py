@@ -151,7 +151,8 @@ class SourceSpec:
     @property
     def safe_uri(self) -> str:
         """The address without credentials."""
-        return redact(self.uri)
+        shown = redact(self.uri)
+        return f"lavfi:{shown}" if self.kind is SourceKind.LAVFI else shown
 
 
 def parse_source(text: str, **options: Any) -> SourceSpec:
@@ -190,21 +191,35 @@ def _resolve(text: str) -> tuple[SourceKind, str, str]:
     if not text:
         raise InputError("empty source", hint="give a file, a URL, a webcam number or lavfi:GRAPH")
     if text.startswith("lavfi:"):
-        return SourceKind.LAVFI, text.removeprefix("lavfi:"), "lavfi"
+        graph = text.removeprefix("lavfi:").strip()
+        if not graph:
+            raise InputError("lavfi: names no filter graph", hint="e.g. lavfi:testsrc2=rate=30")
+        return SourceKind.LAVFI, graph, "lavfi"
     if scheme := _SCHEME.match(text):
         return _resolve_url(text, scheme.group(1).lower())
     if re.fullmatch(r"[0-9]{1,9}", text) and not os.path.exists(text):
         return SourceKind.WEBCAM, text, f"webcam{int(text)}"
-    if re.match(r"/dev/video\d+$", text):
+    if _is_camera(text):
         return SourceKind.WEBCAM, text, text.rpartition("/")[2]
     if text in _PATTERNS and not os.path.exists(text):
         return SourceKind.LAVFI, f"{text}=size=640x480:rate=30,realtime", text
     return _resolve_path(Path(text))
 
 
+def _is_camera(text: str) -> bool:
+    """Whether it is /dev/videoN or a link to one, such as the lasting names in /dev/v4l/by-id."""
+    if text.startswith("/dev/v4l/"):  # unplugged, the link is not there
+        return True
+    return "\0" not in text and bool(re.fullmatch(r"/dev/video\d+", os.path.realpath(text)))
+
+
 def _resolve_url(text: str, scheme: str) -> tuple[SourceKind, str, str]:
     if scheme == "file":
-        return _resolve_path(Path(unquote(urlsplit(text).path)))
+        parts = urlsplit(text)
+        # Without its third slash, `file://clip.mp4` names a host and the path is empty.
+        if parts.netloc not in ("", "localhost") or not parts.path:
+            raise InputError(f"{text}: names no file", hint="write file:///folder/clip.mp4")
+        return _resolve_path(Path(unquote(parts.path)))
     kind = _SCHEMES.get(scheme)
     if kind is None:
         known = ", ".join(f"{name}://" for name in [*_SCHEMES, "file"])

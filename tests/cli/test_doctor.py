@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from streamprn import doctor
 from streamprn.doctor import PROBES, Report, examine
 
@@ -34,6 +36,20 @@ def test_what_is_wrong_is_a_problem_and_exit_code_1(streamprn, elsewhere, monkey
     assert "problem:" in done.out
     assert "config.yaml:1: engine.thread: unknown key" in done.out
     assert "cameras" in done.out
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_problem_shows_no_credentials(streamprn, elsewhere, monkeypatch, form):
+    (elsewhere / "config.yaml").write_text("sources:\n  - rtsp://admin:hunter2@cam.local/x\n")
+
+    def probe_what_it_reads():
+        raise OSError("rtsp://admin:hunter2@cam.local/x is gone")
+
+    monkeypatch.setattr(doctor, "PROBES", (doctor.probe_run, probe_what_it_reads))
+    done = streamprn("doctor", "--verbose", *form)
+    assert done.code == 1
+    assert done.out.count("cam.local/x") == 2
+    assert "hunter2" not in done.out + done.err
 
 
 def test_a_probe_that_breaks_is_a_problem_of_its_own():

@@ -165,6 +165,19 @@ def test_a_message_is_not_taken_for_markup(streamprn):
     assert "[red]x[/]" in streamprn("run", "--set", "[red]x[/]=1", "a").error
 
 
+@pytest.mark.parametrize(
+    "password", ["hunter2", "a(hunter2)", "a'\"hunter2", "a/hunter2", "a@hunter2"]
+)
+def test_a_traceback_shows_no_credentials(streamprn, monkeypatch, password):
+    def broken(args):
+        raise RuntimeError(f"lost 'rtsp://admin:{password}@cam.local/x' for good")
+
+    monkeypatch.setattr("streamprn.cli.doctor.run", broken)
+    done = streamprn("doctor", "--verbose")
+    assert "RuntimeError: lost 'rtsp://***@cam.local/x' for good" in done.err
+    assert "hunter2" not in done.err
+
+
 def test_the_return_value_is_the_exit_code():
     assert main(["rnu"]) == 2
     done = subprocess.run(

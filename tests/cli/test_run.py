@@ -1,8 +1,10 @@
 """`streamprn run`: settings from file and flags, bad input, signals, recordings."""
 
 import json
+import os
 import signal
 import socket
+import time
 
 import av
 import numpy as np
@@ -136,6 +138,32 @@ def test_a_signal_while_starting_ends_the_program_in_bounded_time(start):
     assert code in (0, 128 + signal.SIGTERM)
     assert seconds < 2.0
     assert "Traceback" not in err
+
+
+def test_a_reader_that_nothing_can_wake_does_not_keep_the_program(start, elsewhere):
+    os.mkfifo(elsewhere / "pipe.mp4")  # opening it waits for a writer, deaf to everything
+    taken = []
+    for _ in range(3):  # the best of three: the machine may be busy
+        process = start("run", "pipe.mp4", "--bind", "tcp://127.0.0.1:*")
+        process.wait_for("pipe is connecting")
+        code, err, seconds = process.signal(signal.SIGTERM)
+        assert code in (0, 128 + signal.SIGTERM)
+        assert "Traceback" not in err
+        taken.append(seconds)
+    assert min(taken) < 1.0
+
+
+def test_a_demo_that_is_ended_leaves_nothing_behind(start, elsewhere):
+    folder = elsewhere / "tmp"
+    folder.mkdir()
+    process = start("demo", env={"TMPDIR": str(folder)})
+    deadline = time.monotonic() + 30
+    while not list(folder.glob("streamprn-demo-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    code, err, _ = process.signal(signal.SIGTERM)
+    assert code == 130
+    assert "Traceback" not in err
+    assert not list(folder.iterdir())
 
 
 def test_watch_prints_what_run_publishes_until_ctrl_c(start, streamprn):

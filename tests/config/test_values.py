@@ -173,6 +173,7 @@ def test_a_wrong_override_names_the_key(key, value, parts):
         ([(None, "0"), (None, "rtsp://u:p@h/x")], ("webcam0", "stream1")),
         ([(None, "a.mp4"), (None, "b/a.mp4"), ("a-2", "c")], ("a", "a-3", "a-2")),
         ([(None, "pictures/")], ("pictures",)),
+        ([(None, "file:///clips/door.mp4")], ("door",)),
         ([(None, "²"), (None, "9" * 5000)], ("stream0", "9" * 64)),
         ([(None, "...")], ("stream0",)),
         ([(None, "顔.mp4")], ("stream0",)),
@@ -232,3 +233,35 @@ def test_any_value_is_taken_or_refused_with_a_config_error(path, value):
         assert "\n" not in str(error)
     else:
         assert Config.from_mapping(config.to_mapping()) == config
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"publish": {"bind": f"rtsp://admin:{SECRET}@cam/x"}},
+        {"publish": {"bind": f"rtsp://{'a' * 40}:{SECRET}{'b' * 40}@cam/x"}},
+        {"sources": [{"uri": "x", "name": f"rtsp://admin:a/{SECRET}@cam"}]},
+        {"sources": [f"rtsp://admin:{SECRET}@cam/x"]},
+        {"sources": [{"uri": "http://cam/x", "options": f"headers: Basic {SECRET}"}]},
+        {"sources": [{"uri": "http://cam/x", "options": {"headers": [SECRET]}}]},
+    ],
+)
+def test_a_wrong_value_is_shown_without_its_credentials(mapping):
+    assert SECRET not in _error(mapping)
+
+
+def test_a_choice_in_capitals_names_the_one_meant():
+    assert "did you mean 'info'?" in _error({"log": {"level": "INFO"}})
+
+
+@pytest.mark.parametrize("key", ["publish.curve_secret_file", "record.dir"])
+def test_an_empty_path_does_not_count_as_none(key):
+    section, name = key.split(".")
+    assert f"{key}: got the text ''" in _error({section: {name: ""}})
+
+
+def test_a_kind_is_recorded_once():
+    assert "record.kinds" in _error({"record": {"kinds": ["face", "face"]}})

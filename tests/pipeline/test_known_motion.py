@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamprn.clip import make_clip, place
 from streamprn.records import FrameResult, Kind
 from tests.support.clips import Clip, transform_points
 
@@ -99,10 +100,27 @@ def test_a_box_from_the_user_needs_no_detector(run, clips):
     assert {len(result.faces) for result in seen.results} == {1}
 
 
-def test_a_box_outside_the_frame_gives_no_face(run, clips):
-    _, seen = run({"uri": clips.still().uri, "boxes": [[5000, 5000, 5100, 5100]]})
+def test_a_box_outside_the_frame_gives_no_face_and_says_so_once(run, clips, caplog):
+    boxes = [[5000, 5000, 5100, 5100], [600, 0, 700, 100]]
+    _, seen = run({"uri": clips.still().uri, "boxes": boxes})
+    said = [one.message for one in caplog.records if one.levelname == "WARNING"]
+    assert said == [
+        "the box 5000,5000,5100,5100 lies outside the 640x480 frame: it will find no face"
+    ]
     assert len(seen.results) == 30
     assert {len(result.faces) for result in seen.results} == {0}
+
+
+def test_the_tiled_search_finds_a_face_too_small_for_the_whole_picture(run, tmp_path):
+    clip = make_clip(
+        tmp_path / "small.mp4", lambda t: [place(300, 250, 0.6)], frames=60, width=1280, height=720
+    )
+    source = {"uri": clip.uri, "realtime": True}
+    _, without = run(source)
+    _, tiled = run(source, settings={"detect.tiled": True})
+    assert not any(result.faces for result in without.results)
+    (face,) = tiled.results[-1].faces
+    assert np.linalg.norm(face.landmarks[30, :2] - (300, 250)) < 40
 
 
 def test_smoothing_calms_the_mesh_and_keeps_up_with_the_motion(run, clips):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -61,6 +62,16 @@ def test_stopping_does_not_wait_for_a_silent_server(play, greeting):
         player = play(f"http://127.0.0.1:{hole.port}/x", open_timeout_s=30.0, stall_timeout_s=30.0)
         time.sleep(0.3)
         assert player.stop() < 0.8
+
+
+def test_a_film_that_breaks_off_is_not_said_to_be_unopened(clips, play, tmp_path):
+    # Its index is at its end, and this server cannot go back from there.
+    shutil.copy(clips.moving(frames=45).path, tmp_path / "clip.mp4")
+    with HttpServer(folder=tmp_path) as server:
+        player = play(server.url("/clip.mp4"))
+        cause = player.wait_for(SourceState.RECONNECTING).cause
+    assert cause.startswith("reading broke off: http://127.0.0.1:")
+    assert "/clip.mp4: cannot be read on: Input/output error; next try in" in cause
 
 
 def test_a_missing_page_is_reported(images, play):

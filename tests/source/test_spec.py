@@ -46,9 +46,21 @@ def test_paths_are_told_by_what_is_there(tmp_path):
     assert _target(odd, odd.uri)[0] == f"file:{odd.uri}"
 
 
+def test_a_link_to_a_webcam_is_a_webcam(tmp_path):
+    link = tmp_path / "usb-Front_Door-video-index0"
+    link.symlink_to("/dev/video9")
+    assert parse_source(str(link)).kind is SourceKind.WEBCAM
+    unplugged = parse_source("/dev/v4l/by-id/usb-Front_Door-video-index0")
+    assert unplugged.kind is SourceKind.WEBCAM
+    assert _target(unplugged, unplugged.uri) == (unplugged.uri, "v4l2", {})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("lavfi: ", "names no filter graph"),
+        ("file://clip.mp4", r"names no file \(write file:///folder/clip.mp4\)"),
+        ("file://", "names no file"),
         ("ftp://user:pw@host/x.mp4", "unknown scheme ftp://"),
         ("gopher://x", "known are rtsp://"),
         ("", "empty source"),

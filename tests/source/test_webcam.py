@@ -99,4 +99,4 @@ def test_a_webcam_that_is_not_there_is_tried_again_and_says_so(camera):
     )
     states = json.loads(done.stdout)["states"]
     assert states[1][0] == "reconnecting"
-    assert "no such file or device" in states[1][1]
+    assert "no such webcam (see `streamprn doctor`)" in states[1][1]
