@@ -159,6 +159,6 @@ def open_runtime(spec: NetworkSpec, backend: Backend = "auto") -> tuple[Runtime,
 def _open(backend: str, spec: NetworkSpec) -> Runtime:
     module = importlib.import_module(f"streamprn.engines.runtimes.{backend}")
     if reason := module.unusable():
-        raise BackendError(reason)
+        raise BackendError(reason, hint="`--backend auto` takes the best runtime that works here")
     runtime: Runtime = module.open_runtime(spec)
     return runtime

@@ -7,12 +7,15 @@ inlined into it. `driver` therefore adds the state of `maths/` and `_lanes.py` t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 import numpy as np
+
+from streamprn import paths
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -30,23 +33,38 @@ def maths(function: F) -> F:
 
 
 def driver(*, fastmath: bool = False) -> Callable[[F], F]:
-    """Compile a CPU loop: releases the GIL, cached on disk.
+    """Compile a CPU loop: releases the GIL, cached below `STREAMPRN_HOME` (or NUMBA_CACHE_DIR).
 
     Args:
         fastmath: allow contraction and reassociation (not the NaN-unsafe flags).
     """
 
     def compile_(function: F) -> F:
-        compiled: F = numba.njit(
-            nogil=True,
-            cache=True,
-            error_model="numpy",
-            fastmath=NAN_SAFE if fastmath else False,
-        )(function)
+        with _cache_at_home():
+            compiled: F = numba.njit(
+                nogil=True,
+                cache=True,
+                error_model="numpy",
+                fastmath=NAN_SAFE if fastmath else False,
+            )(function)
         _stamp_with_maths(compiled)
         return compiled
 
     return compile_
+
+
+@contextmanager
+def _cache_at_home() -> Iterator[None]:
+    """Let Numba choose our cache for what is declared inside; other packages keep theirs.
+
+    It chooses when a function is declared, and by a setting of the whole process.
+    """
+    given = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = given or str(paths.cache() / "kernels")
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = given
 
 
 def _maths_stamp() -> tuple[float, int]:

@@ -487,7 +487,7 @@ class Pipeline:
         faces = [face.restored(on_host=stream.smoother is not None) for face in seen.faces]
         restored = time.monotonic_ns()
         if stream.smoother is not None:
-            faces = stream.smoother.smooth(faces, frame.captured_ns)
+            faces = stream.smoother.smooth(faces, _moment_ns(frame))
         wanted = self._wanted(frame.stream)
         result = FrameResult(frame, (), seen.tracked_ns, seen.inferred_ns)
         if wanted & GEOMETRY_KINDS:
@@ -581,6 +581,11 @@ class Pipeline:
         self._publisher.close()
         for engine in (*self._retired, self._engine):
             engine.close()
+
+
+def _moment_ns(frame: Frame) -> int:
+    """When the picture was taken, on the source's own time line where it has one."""
+    return frame.captured_ns if frame.pts_ns is None else frame.pts_ns
 
 
 def source_specs(config: Config) -> list[SourceSpec]:

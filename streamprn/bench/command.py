@@ -70,6 +70,7 @@ def run(
 
     console = console or Console()
     _check(streams, fps, seconds, find_max, against)
+    _check_outputs(json_path, plot_path)
     facts = machine.describe()
     report.show_machine(console, facts)
     with _clip(source, console) as uri:
@@ -106,6 +107,15 @@ def run(
     if plot_path is not None and runs:
         report.plot(plot_path, runs)
     return 0 if find_max or all(one.held for one in runs) else 1
+
+
+def _check_outputs(*given: Path | None) -> None:
+    """Refuse what could not be written, before minutes are spent on it."""
+    for path in given:
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise InputError(
+                f"{path} cannot be written", hint="name a file in a folder that exists"
+            )
 
 
 def _check(streams: int, fps: float, seconds: float, find_max: bool, against: str | None) -> None:

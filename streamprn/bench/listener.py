@@ -8,8 +8,10 @@ input closes, and prints one JSON object: `messages` as rows `[captured, publish
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import TextIO
 
 from streamprn.subscribe import Subscriber
@@ -29,7 +31,10 @@ def listen(endpoint: str, topics: list[str], source: TextIO, sink: TextIO) -> No
                 stamps = message.stamps
                 rows.append((stamps.captured, stamps.published, message.received_ns))
         counters = messages.counters
-    json.dump({"messages": rows, "gaps": counters.gaps, "errors": counters.errors}, sink)
+    # The one who asked may be gone.
+    with suppress(BrokenPipeError):
+        json.dump({"messages": rows, "gaps": counters.gaps, "errors": counters.errors}, sink)
+        sink.flush()
 
 
 def _wait_for_end(source: TextIO, done: threading.Event) -> None:
@@ -38,4 +43,6 @@ def _wait_for_end(source: TextIO, done: threading.Event) -> None:
 
 
 if __name__ == "__main__":
+    # A terminal's Ctrl-C reaches this process too; its end comes through standard input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     listen(sys.argv[1], sys.argv[2:], sys.stdin, sys.stdout)

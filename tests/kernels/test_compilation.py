@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,28 @@ def test_editing_a_formula_invalidates_the_cached_drivers(monkeypatch):
         compiled = _jit.driver()(uv._bounds.py_func)
         stamps.append(compiled._cache._cache_file._source_stamp)
     assert stamps[0] != stamps[1]
+
+
+def test_kernels_are_cached_below_the_home_folder_and_nowhere_in_the_package(tmp_path):
+    code = """
+import numpy as np, numba
+from streamprn.kernels import uv
+uv.bounds(np.zeros((3, 3), np.float32))
+assert not numba.config.CACHE_DIR
+print(uv._bounds._cache.cache_path)
+"""
+    environment = {**os.environ, "STREAMPRN_HOME": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith(str(tmp_path / "cache" / "kernels"))
+    assert list(tmp_path.rglob("uv._bounds*.nbc"))
 
 
 def test_kernels_run_in_many_threads_at_once(face):

@@ -65,6 +65,13 @@ def test_bench_without_a_face_says_so(clips, console):
         bench.run(clips.no_face().uri, fps=0, seconds=0.2, warmup_s=0.1, console=console)
 
 
+def test_bench_refuses_a_file_that_it_could_not_write_before_it_measures(console, tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        bench.run("no-such-clip.mp4", json_path=tmp_path / "missing" / "a.json", console=console)
+    with pytest.raises(InputError, match="cannot be written"):
+        bench.run("no-such-clip.mp4", plot_path=tmp_path, console=console)
+
+
 def test_bench_refuses_what_it_cannot_measure(console):
     with pytest.raises(InputError, match="--streams"):
         bench.run(streams=0, console=console)

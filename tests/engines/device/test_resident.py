@@ -54,6 +54,7 @@ def config(backend):
 @no_gpu
 def test_auto_falls_back_to_the_cpu_and_says_why():
     pipeline = Pipeline(config("auto"))
+    pipeline.run(max_frames=1)
     assert "tensorrt:" in pipeline.backend
     assert pipeline.backend.startswith("OpenVINO")
 
