@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from streamprn.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -174,13 +176,31 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
     pipeline = Pipeline(config)
     if not args.quiet:
         _say(console, f"publishing on {pipeline.endpoint}; {pipeline.backend}; Ctrl-C ends")
-    with _live(console, pipeline, quiet=args.quiet):
+    with _live(console, pipeline, quiet=args.quiet), _failure_told_once(config):
         summary = pipeline.run(stop, max_frames=args.max_frames, on_event=on_event)
-    if not args.quiet:
+    if not args.quiet and (summary.frames or not failed):
         _show(console, summary)
     if failed and not stop.is_set():
         raise InputError("; ".join(failed.values()))
     return 0
+
+
+@contextmanager
+def _failure_told_once(config: Config) -> Iterator[None]:
+    """Keep the failure of an only source out of the log: it becomes the error of the program."""
+    from streamprn.records import SourceState
+
+    def is_news(record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return SourceState.FAILED not in arguments
+
+    log = logging.getLogger("streamprn.pipeline")
+    if len(config.sources) == 1:
+        log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)
 
 
 def _say(console: Console, text: str) -> None:

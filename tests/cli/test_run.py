@@ -166,6 +166,17 @@ def test_a_demo_that_is_ended_leaves_nothing_behind(start, elsewhere):
     assert not list(folder.iterdir())
 
 
+def test_the_failure_of_an_only_source_is_told_in_one_line(streamprn, tmp_path):
+    path = tmp_path / "text.mp4"
+    path.write_text("no film")
+    done = streamprn("run", path, "--bind", "tcp://127.0.0.1:*")
+    assert done.code == 2
+    assert done.err.count("no readable video") == 1
+    quiet = streamprn("run", path, "--quiet", "--bind", "tcp://127.0.0.1:*")
+    assert quiet.code == 2
+    assert len(quiet.err.strip().splitlines()) == 1
+
+
 def test_watch_prints_what_run_publishes_until_ctrl_c(start, streamprn):
     process = start("run", "testsrc2", "--bind", "tcp://127.0.0.1:*")
     endpoint = process.wait_for("publishing on").split("publishing on ")[1].split(";")[0]
