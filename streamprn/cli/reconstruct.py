@@ -186,7 +186,8 @@ def _print_report(report: Report, out: Path) -> None:
             table.add_row(escape(row.name), faces, f"{1e3 * row.seconds:.0f}", escape(row.text))
         console.print(table)
         console.print(
-            f"{len(report.rows)} pictures, {report.faces} faces, {report.skipped} done before, "
+            f"{_count(len(report.rows), 'picture')}, {_count(report.faces, 'face')}, "
+            f"{report.skipped} done before, "
             f"{len(report.failures)} failed; outputs in {escape(str(out))}",
             highlight=False,
         )
@@ -195,3 +196,7 @@ def _print_report(report: Report, out: Path) -> None:
     for name, reason in report.failures:
         text = reason if reason.startswith(name) else f"{name}: {reason}"
         console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
