@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,7 +35,15 @@ from streamprn.records import (
     SourceStatus,
     YuvPlanes,
 )
-from streamprn.regress import DeviceRegressor, Looker, Regressor, RegressTimes, Sighting, View
+from streamprn.regress import (
+    DeviceRegressor,
+    Looker,
+    Pending,
+    Regressor,
+    RegressTimes,
+    Sighting,
+    View,
+)
 from streamprn.source import SourceReader, SourceSpec, parse_source
 from streamprn.stats import NS_PER_S, StreamStats, StreamSummary
 from streamprn.track import FaceTracker, TrackRules
@@ -53,6 +62,8 @@ log = logging.getLogger("streamprn.pipeline")
 #: Results that wait for geometry; more would only add latency.
 HANDOVER_FRAMES = 4
 POLL_S = 0.05
+#: Between two looks at a device that is at work while other streams may have a frame.
+DEVICE_POLL_S = 0.0002
 STOP_TIMEOUT_S = 0.5
 #: A run that ends by itself publishes what was looked at, however long that takes within reason.
 DRAIN_TIMEOUT_S = 30.0
@@ -117,6 +128,16 @@ class _Seen:
     tracked_ns: int = 0
     inferred_ns: int = 0
     spans_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Round:
+    """Frames of different streams that are looked at together."""
+
+    seen: list[_Seen]
+    work: list[tuple[_Seen, Track]]
+    looker: Looker
+    pending: Pending
 
 
 class Pipeline:
@@ -323,33 +344,58 @@ class Pipeline:
     # --- detection, tracking, engine: the caller's thread ---
 
     def _look_until(self, stop: threading.Event, max_frames: int | None) -> None:
-        while not stop.is_set() and self._failure is None:
-            frames = self._gather(stop)
-            if frames:
-                looked = self._look(frames)
-                for seen in looked:
-                    self._hand_over(seen, stop)
-                for seen in looked:
-                    self._look_further(seen)
-                self._looked += len(frames)
-                if max_frames is not None and self._looked >= max_frames:
+        rounds: deque[_Round] = deque()
+        try:
+            while not (stop.is_set() or self._failure or self._has_looked_at(max_frames)):
+                frames = self._gather(stop, rounds)
+                if frames:
+                    rounds.append(self._begin(frames))
+                    self._looked += len(frames)
+                elif not rounds and all(stream.drained for stream in self._streams):
                     return
-            elif all(stream.drained for stream in self._streams):
-                return
+                if rounds and (not frames or len(rounds) >= self._regressor.depth):
+                    self._end(rounds.popleft(), stop)
+            while rounds and not (stop.is_set() or self._failure):
+                self._end(rounds.popleft(), stop)
+        finally:
+            for one in rounds:
+                one.looker.drop(one.pending)
 
-    def _gather(self, stop: threading.Event) -> list[tuple[_Stream, Frame]]:
+    def _has_looked_at(self, frames: int | None) -> bool:
+        return frames is not None and self._looked >= frames
+
+    def _gather(
+        self, stop: threading.Event, rounds: Sequence[_Round]
+    ) -> list[tuple[_Stream, Frame]]:
         """At most one waiting frame of every stream; waits a little while there is none."""
-        frames = self._take()
+        if rounds:
+            return self._gather_beside(rounds, stop)
+        frames = _take(self._streams)
         if frames or stop.is_set():
             return frames
         with self._ready:
             if not any(len(stream.mailbox) for stream in self._streams):
                 self._ready.wait(POLL_S)
-        frames = self._take()
+        frames = _take(self._streams)
         patience = self._config.pipeline.max_batch_wait_ms / 1e3
         if frames and patience and len(frames) < len(self._streams):
             frames += self._wait_for_more({id(stream) for stream, _ in frames}, patience)
         return frames
+
+    def _gather_beside(
+        self, rounds: Sequence[_Round], stop: threading.Event
+    ) -> list[tuple[_Stream, Frame]]:
+        """Frames of streams of which none is looked at, while the device is busy with others."""
+        busy = {id(one.stream) for round_ in rounds for one in round_.seen}
+        others = [stream for stream in self._streams if id(stream) not in busy]
+        oldest, deadline = rounds[0], time.monotonic() + POLL_S
+        while others and not stop.is_set() and time.monotonic() < deadline:
+            frames = _take(others)
+            if frames or oldest.looker.is_done(oldest.pending):
+                return frames
+            with self._ready:
+                self._ready.wait(DEVICE_POLL_S)
+        return []
 
     def _wait_for_more(self, taken: set[int], patience: float) -> list[tuple[_Stream, Frame]]:
         """Frames of the other streams that arrive within `patience` seconds."""
@@ -360,13 +406,10 @@ class Pipeline:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._ready.wait(left):
                     break
-        return [(stream, frame) for stream in others if (frame := stream.mailbox.take())]
+        return _take(others)
 
-    def _take(self) -> list[tuple[_Stream, Frame]]:
-        return [(stream, frame) for stream in self._streams if (frame := stream.mailbox.take())]
-
-    def _look(self, frames: Sequence[tuple[_Stream, Frame]]) -> list[_Seen]:
-        """Find and follow the faces of one frame each of several streams."""
+    def _begin(self, frames: Sequence[tuple[_Stream, Frame]]) -> _Round:
+        """Find the faces of one frame each of several streams, and let the engine look at them."""
         seen = [_Seen(stream, frame) for stream, frame in frames]
         for one in seen:
             began = time.monotonic_ns()
@@ -377,7 +420,23 @@ class Pipeline:
             one.spans_ns["wait"] = began - one.frame.decoded_ns
             one.spans_ns["track"] = one.tracked_ns - began
         work = [(one, track) for one in seen for track in one.stream.tracker.tracks]
-        times = self._follow(work)
+        views = [View(one.frame.image, track.roi) for one, track in work]
+        self._leave_failed_gpu()
+        try:
+            pending = self._regressor.begin(views)
+        except BackendError as error:
+            self._fall_back(error)
+            pending = self._regressor.begin(views)
+        return _Round(seen, work, self._regressor, pending)
+
+    def _end(self, round_: _Round, stop: threading.Event) -> None:
+        """Follow the faces that the engine saw, and pass them on."""
+        seen = round_.seen
+        sightings, times = self._sightings(round_)
+        for (one, track), sighting in zip(round_.work, sightings, strict=True):
+            image = one.frame.image
+            size_wh = (image.width, image.height)
+            one.faces += observe(one.stream.tracker, [(track, sighting)], size_wh)
         now = time.monotonic_ns()
         for one in seen:
             one.stream.tracker.settle()
@@ -389,7 +448,9 @@ class Pipeline:
                 "network": times.network_ns // len(seen),
                 **{f"device {name}": ns // len(seen) for name, ns in times.device_ns.items()},
             }
-        return seen
+            self._hand_over(one, stop)
+        for one in seen:
+            self._look_further(one)
 
     @staticmethod
     def _is_urgent(one: _Seen) -> bool:
@@ -413,33 +474,32 @@ class Pipeline:
         if detections is not None:
             tracker.see(detections)
 
-    def _follow(self, work: Sequence[tuple[_Seen, Track]]) -> RegressTimes:
-        if not work:
-            return RegressTimes()
-        views = [View(one.frame.image, track.roi) for one, track in work]
-        sightings, times = self._regress(views)
-        for (one, track), sighting in zip(work, sightings, strict=True):
-            image = one.frame.image
-            size_wh = (image.width, image.height)
-            one.faces += observe(one.stream.tracker, [(track, sighting)], size_wh)
-        return times
-
-    def _regress(self, views: Sequence[View]) -> tuple[list[Sighting], RegressTimes]:
-        """Look at views; from a GPU that fails, go on on the CPU where the choice is ours."""
-        failure = self._gpu_failure if self._on_gpu_by_choice else None
-        if failure is None:
+    def _sightings(self, round_: _Round) -> tuple[list[Sighting], RegressTimes]:
+        """What the engine saw; from a GPU that fails, go on on the CPU where the choice is ours."""
+        self._leave_failed_gpu()
+        if round_.looker is self._regressor:
             try:
-                return self._regressor.regress(views)
+                return round_.looker.finish(round_.pending)
             except BackendError as error:
-                if not self._on_gpu_by_choice:
-                    raise
-                failure = error
+                self._fall_back(error)
+        else:
+            round_.looker.drop(round_.pending)
+        return self._regressor.regress(round_.pending.views)
+
+    def _leave_failed_gpu(self) -> None:
+        """Go over to the CPU if geometry met a failure of the GPU."""
+        if self._gpu_failure is not None and self._on_gpu_by_choice:
+            self._fall_back(self._gpu_failure)
+
+    def _fall_back(self, failure: BackendError) -> None:
+        """Go over to the CPU; raises the failure where the user has asked for the GPU."""
+        if not self._on_gpu_by_choice:
+            raise failure
         log.warning("the GPU failed, going on on the CPU: %s", failure)
         # Closed at the end: geometry may still be at work on what it gave.
         self._retired.append(self._engine)
         self._engine = open_cpu_engine(self._config)
         self._regressor = _open_regressor(self._config, self._engine)
-        return self._regressor.regress(views)
 
     @property
     def _on_gpu_by_choice(self) -> bool:
@@ -581,6 +641,11 @@ class Pipeline:
         self._publisher.close()
         for engine in (*self._retired, self._engine):
             engine.close()
+
+
+def _take(streams: Sequence[_Stream]) -> list[tuple[_Stream, Frame]]:
+    """The waiting frame of every stream that has one."""
+    return [(stream, frame) for stream in streams if (frame := stream.mailbox.take())]
 
 
 def _moment_ns(frame: Frame) -> int:

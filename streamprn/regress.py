@@ -74,6 +74,21 @@ class RegressTimes:
     device_ns: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Pending:
+    """Views that a looker has begun to look at; its `finish` or `drop` takes it once.
+
+    Attributes:
+        views: their sightings come in this order.
+        began_ns: when, by `time.perf_counter_ns`.
+        ticket: the batch that is on its way on a device, where one is.
+    """
+
+    views: Sequence[View]
+    began_ns: int
+    ticket: Ticket | None = None
+
+
 class Looker(ABC):
     """Looks at views of frames, and once more where a face turned out to be elsewhere.
 
@@ -89,19 +104,49 @@ class Looker(ABC):
         self._recrop_threshold = recrop_threshold
         self._min_score = min_score
 
+    @property
+    def depth(self) -> int:
+        """How many looks may be begun before the first of them is finished."""
+        return 1
+
     def regress(self, views: Sequence[View]) -> tuple[list[Sighting], RegressTimes]:
-        """Look at every view; sightings in the order of the views, and the time it took.
+        """Look at every view: `begin` and `finish` in one."""
+        return self.finish(self.begin(views))
+
+    def begin(self, views: Sequence[View]) -> Pending:
+        """Start to look at views, as far as that goes without waiting.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        return Pending(views, time.perf_counter_ns())
+
+    def is_done(self, pending: Pending) -> bool:
+        """Whether `finish` would not have to wait for a device."""
+        del pending
+        return True
+
+    def drop(self, pending: Pending) -> None:
+        """Forget what was begun, once the device is through with it."""
+        del pending
+
+    def finish(self, pending: Pending) -> tuple[list[Sighting], RegressTimes]:
+        """Sightings in the order of the views, and the time it took.
 
         Raises:
             BackendError: the runtime failed.
         """
         times = RegressTimes()
-        found = self._look(views, times, may_retry=True)
+        found = self._first(pending, times)
         again = {index: one for index, one in enumerate(found) if isinstance(one, View)}
         closer = self._look(list(again.values()), times, may_retry=False)
         for index, one in zip(again, closer, strict=True):
             found[index] = one
         return [one for one in found if isinstance(one, Sighting)], times
+
+    def _first(self, pending: Pending, times: RegressTimes) -> list[Sighting | View]:
+        """Every view once: sightings, or the views to look at instead."""
+        return self._look(pending.views, times, may_retry=True)
 
     @abstractmethod
     def _look(
@@ -191,8 +236,9 @@ class Regressor(Looker):
 class DeviceRegressor(Looker):
     """Gives frames and regions to a device chain, which cuts the crops itself.
 
-    The batches of one call are in flight together, as many as the chain has slots. One call ends
-    before the next begins: where to look in a frame depends on what was seen in the one before.
+    As many batches are in flight as the chain has slots: those of one call, and those that were
+    begun with frames of different streams. Of one stream only one can be, as where to look in a
+    frame depends on what was seen in the one before.
 
     Args:
         chain: see `streamprn.engines.device.chain.DeviceChain`.
@@ -205,12 +251,54 @@ class DeviceRegressor(Looker):
         super().__init__(rule, recrop_threshold=recrop_threshold, min_score=min_score)
         self._chain = chain
 
+    @property
+    def depth(self) -> int:
+        """One look for each slot of the chain."""
+        return self._chain.slots
+
+    def begin(self, views: Sequence[View]) -> Pending:
+        """See `Looker.begin`: one batch goes on its way at once, more wait for `finish`."""
+        pending = super().begin(views)
+        if 1 <= len(views) <= self._chain.max_batch and self._chain.free_slots:
+            pending.ticket = self._submit(views)
+        return pending
+
+    def is_done(self, pending: Pending) -> bool:
+        """See `Looker.is_done`; of a device that failed `finish` says so at once."""
+        with contextlib.suppress(BackendError):
+            return pending.ticket is None or self._chain.is_done(pending.ticket)
+        return True
+
+    def drop(self, pending: Pending) -> None:
+        """See `Looker.drop`."""
+        if pending.ticket is not None:
+            # A device that failed has said so, or will be asked again.
+            with contextlib.suppress(BackendError):
+                self._chain.collect(pending.ticket)
+
+    def _first(self, pending: Pending, times: RegressTimes) -> list[Sighting | View]:
+        if pending.ticket is None:
+            return super()._first(pending, times)
+        faces = self._collect(pending.ticket, times)
+        return self._sight_all(pending.views, faces, pending.began_ns, times, may_retry=True)
+
     def _look(
         self, views: Sequence[View], times: RegressTimes, *, may_retry: bool
     ) -> list[Sighting | View]:
         """See `Looker._look`."""
         began = time.perf_counter_ns()
         faces = self._faces(views, times)
+        return self._sight_all(views, faces, began, times, may_retry=may_retry)
+
+    def _sight_all(
+        self,
+        views: Sequence[View],
+        faces: Sequence[DeviceFace],
+        began: int,
+        times: RegressTimes,
+        *,
+        may_retry: bool,
+    ) -> list[Sighting | View]:
         seen = time.perf_counter_ns()
         found = [
             self._sight(view, face, may_retry) for view, face in zip(views, faces, strict=True)
@@ -224,7 +312,7 @@ class DeviceRegressor(Looker):
         waiting: deque[Ticket] = deque()
         try:
             for start in range(0, len(views), chain.max_batch):
-                if len(waiting) == chain.slots:
+                if waiting and not chain.free_slots:
                     faces += self._collect(waiting.popleft(), times)
                 waiting.append(self._submit(views[start : start + chain.max_batch]))
             while waiting:

@@ -460,6 +460,20 @@ class DeviceChain:
         """How many batches may be in flight."""
         return len(self._slots)
 
+    @property
+    def free_slots(self) -> int:
+        """How many more may be submitted now."""
+        return len(self._free)
+
+    def is_done(self, ticket: Ticket) -> bool:
+        """Whether `collect` would not have to wait.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        with self._device.current():
+            return self._device.is_done(ticket.slot.stream)
+
     def process(
         self, frames: Sequence[FrameImage], views: Sequence[tuple[int, Roi]]
     ) -> list[DeviceFace]:

@@ -90,6 +90,9 @@ class Device(Protocol):
     def elapsed_ms(self, first: Any, last: Any) -> float:
         """Milliseconds between two events that have been passed."""
 
+    def is_done(self, stream: Any) -> bool:
+        """Whether the stream has done all its work, without waiting."""
+
     def synchronize(self, stream: Any) -> None:
         """Wait until the stream has done all its work."""
 

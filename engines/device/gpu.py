@@ -285,6 +285,11 @@ class Gpu:
         (milliseconds,) = _checked(_bindings().cuEventElapsedTime(first, last))
         return float(milliseconds)
 
+    def is_done(self, stream: _Stream) -> bool:
+        """Ask whether the stream has nothing left to do."""
+        with explained():
+            return bool(stream.pycuda.is_done())
+
     def synchronize(self, stream: _Stream) -> None:
         """Wait for the stream."""
         with explained():

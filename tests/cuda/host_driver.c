@@ -90,6 +90,7 @@ int cuMemsetD8_v2(uint64_t p, unsigned char v, size_t n) { NEED_CONTEXT; memset(
 int cuStreamCreate(Stream **s, unsigned f) { NEED_CONTEXT; *s = calloc(1, sizeof **s); (*s)->flags = f; live[STREAM]++; return OK; }
 int cuStreamDestroy_v2(Stream *s) { NEED_CONTEXT; free(s); live[STREAM]--; return OK; }
 int cuStreamSynchronize(Stream *s) { NEED_CONTEXT; return s && s->graph ? 900 : OK; }
+int cuStreamQuery(Stream *s) { return cuStreamSynchronize(s); }
 int cuStreamWaitEvent(Stream *s, int *e, unsigned f) { NEED_CONTEXT; return s && s->flags == 1 && *e ? OK : BAD_VALUE; }
 int cuStreamGetCtx(Stream *s, void **c) { *c = &primary; return OK; }
 

@@ -253,6 +253,7 @@ def test_the_whole_chain_runs_on_pycuda_s_objects_without_a_leak(run):
         large = FrameImage.from_rgb(np.zeros((400, 500, 3), np.uint8))
         def look(image):
             tickets = [chain.submit([image], [(0, Roi(200, 200, 300))]) for _ in range(2)]
+            assert chain.free_slots == 0 and all(map(chain.is_done, tickets))
             return [face for ticket in tickets for face in chain.collect(ticket)]
         for _ in range(4):
             faces = look(small)

@@ -156,6 +156,10 @@ class SimulatedDevice:
         self._check()
         return float(last[0] - first[0])
 
+    def is_done(self, stream):
+        self._check()
+        return not stream.waiting
+
     def synchronize(self, stream):
         self._check()
         stream.finish()

@@ -106,6 +106,56 @@ def test_smoothing_works_on_downloaded_vertices():
     assert all(face.vertices.size for result in results for face in result.faces)
 
 
+def test_a_frame_that_arrives_while_a_batch_is_in_flight_begins_another():
+    topology = small_topology()
+    chain, _ = make_chain(topology)
+    sink = Collector({Kind.FACE})
+    mapping = dict(config(frames=3).to_mapping())
+    mapping["sources"] = [{**mapping["sources"][0], "name": name} for name in "ab"]
+    pipeline = Pipeline(Config.from_mapping(mapping), engine=ResidentEngine(chain), sinks=[sink])
+    first, second = pipeline._streams
+    take, in_flight, most = second.mailbox.take, [], []
+    submit, collect = chain.submit, chain.collect
+
+    def submit_and_note(*arguments):
+        ticket = submit(*arguments)
+        in_flight.append(ticket)
+        most.append(len(in_flight))
+        return ticket
+
+    def collect_and_note(ticket):
+        in_flight.remove(ticket)
+        return collect(ticket)
+
+    chain.submit, chain.collect = submit_and_note, collect_and_note
+    # The second stream's frames come only while one of the first is on the device.
+    second.mailbox.take = lambda: take() if in_flight or first.drained else None
+    pipeline.run()
+    assert max(most) == 2
+    for name in "ab":
+        results = [result for result in sink.results if result.frame.stream == name]
+        assert [result.frame.seq for result in results] == [0, 1, 2]
+        assert all(result.faces for result in results)
+
+
+def test_batches_in_flight_are_given_up_when_the_run_is_stopped():
+    chain, device = make_chain(small_topology())
+    stop = threading.Event()
+    pipeline = Pipeline(config(frames=4), engine=ResidentEngine(chain))
+    submit = chain.submit
+
+    def submit_then_stop(*arguments):
+        ticket = submit(*arguments)
+        if pipeline._looked:
+            stop.set()
+        return ticket
+
+    chain.submit = submit_then_stop
+    pipeline.run(stop)
+    assert device.closed
+    assert chain.free_slots in (0, chain.slots)
+
+
 def lose_the_gpu(monkeypatch, caplog, backend, when, frames=2):
     """A run whose device fails from the call `when` of a kernel on, by its name."""
     topology = small_topology()
