@@ -19,7 +19,7 @@ import numpy as np
 
 from streamprn.engines.device.staging import sequence_of_owners, window
 from streamprn.engines.device.surface import HeldVertices, SurfaceRenderer, VertexStore
-from streamprn.engines.device.upload import FrameUpload
+from streamprn.engines.device.upload import FrameUpload, constant
 from streamprn.engines.topology import UV_SIZE
 from streamprn.errors import BackendError, EngineError
 from streamprn.records import Pose
@@ -174,10 +174,10 @@ class _Constants:
         row = np.array([*reference.centre, reference.spread], np.float64)
         self._device = device
         self._stream = device.stream()
-        self.table = self._constant(reference.table)
-        self.reference = self._constant(row)
-        self.landmarks = self._constant(topology.landmarks)
-        self.texel = self._constant(topology.texel)
+        self.table = constant(self._device, self._stream, reference.table)
+        self.reference = constant(self._device, self._stream, row)
+        self.landmarks = constant(self._device, self._stream, topology.landmarks)
+        self.texel = constant(self._device, self._stream, topology.texel)
         if spec.subdivision is not None:
             self._add_subdivision(spec.subdivision)
         device.synchronize(self._stream)
@@ -196,16 +196,11 @@ class _Constants:
                 *(operator.indptr1, operator.indices1, operator.weights1),
             ),
         )
-        self.stages = [[self._constant(array) for array in stage] for stage in stages]
-        self.indices2 = self._constant(operator.indices2)
-        self.weights2 = self._constant(operator.weights2)
-
-    def _constant(self, array: NDArray[Any]) -> Any:
-        array = np.ascontiguousarray(array)
-        target = self._device.zeros(array.shape, array.dtype)
-        self._device.upload(target, array, self._stream)
-        self._device.synchronize(self._stream)
-        return target
+        self.stages = [
+            [constant(self._device, self._stream, array) for array in stage] for stage in stages
+        ]
+        self.indices2 = constant(self._device, self._stream, operator.indices2)
+        self.weights2 = constant(self._device, self._stream, operator.weights2)
 
 
 class Slot:

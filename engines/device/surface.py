@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.engines.device.staging import window_around
-from streamprn.engines.device.upload import FrameUpload
+from streamprn.engines.device.upload import FrameUpload, constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ class SurfaceRenderer:
             self._upload = FrameUpload(device, 1, self._stream)
             self._row = device.pinned((1, 32), np.float64), device.zeros((1, 32), np.float64)
             self._first = device.zeros((1,), np.int32)
-            self._triangles = self._constant(topology.triangles)
+            self._triangles = constant(self._device, self._stream, topology.triangles)
             self._vertices: Float32 = device.pinned((1, count, 3), np.float32)
             self._image = self._image_of_size(1)
 
@@ -229,13 +229,6 @@ class SurfaceRenderer:
         grid = (kernel.blocks(elements), 1)
         self._device.launch(kernel, grid, self._stream, *arguments)
 
-    def _constant(self, array: NDArray[Any]) -> Any:
-        array = np.ascontiguousarray(array)
-        target = self._device.zeros(array.shape, array.dtype)
-        self._device.upload(target, array, self._stream)
-        self._device.synchronize(self._stream)
-        return target
-
     @cached_property
     def _visibility(self) -> tuple[Any, ...]:
         from streamprn.kernels.cuda.surface import adjacency
@@ -244,7 +237,10 @@ class SurfaceRenderer:
         start, others = adjacency(topology.triangles, topology.vertex_count)
         shape = (1, topology.landmarks.size)
         with self._device.current():
-            constants = [self._constant(one) for one in (topology.landmarks, start, others)]
+            constants = [
+                constant(self._device, self._stream, one)
+                for one in (topology.landmarks, start, others)
+            ]
             pair = self._device.pinned(shape, np.uint8), self._device.zeros(shape, np.uint8)
         return *constants, *pair
 
@@ -256,7 +252,10 @@ class SurfaceRenderer:
         chart: Chart = Chart.draw(self.topology.triangles, self.topology.uv, size)
         shape = (1, size, size, 3)
         with self._device.current():
-            constants = [self._constant(one) for one in (chart.triangle, chart.barycentric)]
+            constants = [
+                constant(self._device, self._stream, one)
+                for one in (chart.triangle, chart.barycentric)
+            ]
             pair = self._device.pinned(shape, np.uint8), self._device.zeros(shape, np.uint8)
         return *constants, *pair
 

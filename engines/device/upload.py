@@ -1,4 +1,4 @@
-"""The pictures of a batch on their way to the device."""
+"""The pictures of a batch, and what never changes, on their way to the device."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from streamprn.engines.device.contract import Device
     from streamprn.engines.device.staging import Window
     from streamprn.records import FrameImage
+
+
+def constant(device: Device, stream: Any, array: NDArray[Any]) -> Any:
+    """A device array with the content of a host array; it is there when this returns."""
+    array = np.ascontiguousarray(array)
+    target = device.zeros(array.shape, array.dtype)
+    device.upload(target, array, stream)
+    device.synchronize(stream)
+    return target
 
 
 class FrameUpload:
