@@ -543,12 +543,15 @@ class Pipeline:
     def _finish(self, seen: _Seen) -> None:
         began = time.monotonic_ns()
         stream, frame = seen.stream, seen.frame
-        # Smoothing is done on the CPU, to every vertex.
-        faces = [face.restored(on_host=stream.smoother is not None) for face in seen.faces]
+        wanted = self._wanted(frame.stream)
+        smooth = stream.smoother is not None
+        faces = []
+        # Smoothing is done on the CPU, to every vertex, and goes on where nobody listens.
+        if smooth or wanted & GEOMETRY_KINDS:
+            faces = [face.restored(on_host=smooth) for face in seen.faces]
         restored = time.monotonic_ns()
         if stream.smoother is not None:
             faces = stream.smoother.smooth(faces, _moment_ns(frame))
-        wanted = self._wanted(frame.stream)
         result = FrameResult(frame, (), seen.tracked_ns, seen.inferred_ns)
         if wanted & GEOMETRY_KINDS:
             result = replace(result, faces=self._geometry.faces(frame, faces, wanted))
@@ -564,7 +567,7 @@ class Pipeline:
         }
         result = replace(result, spans_ns=spans)
         published_ns = self._publisher.publish(result)
-        stream.stats.add(frame.captured_ns, published_ns, len(faces))
+        stream.stats.add(frame.captured_ns, published_ns, len(seen.faces))
         spans["publish"] = time.monotonic_ns() - done
         for sink in self._sinks:
             sink.take(result, published_ns)

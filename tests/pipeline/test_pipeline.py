@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from streamprn.config import Config
+from streamprn.engines.surfaces import ControlSurface
 from streamprn.errors import ConfigError, PublishError, SourceError
 from streamprn.pipeline import Pipeline
 from streamprn.publish import Publisher
@@ -126,6 +127,20 @@ def test_only_what_somebody_subscribes_to_is_computed(run, clips):
     assert face.visible is None and face.texture is None
     _, textures = run({"uri": clips.still().uri}, kinds=(Kind.TEXTURE,), max_frames=3)
     assert textures.results[-1].faces[0].texture.shape == (256, 256, 3)
+
+
+def test_faces_that_nobody_asked_for_are_followed_without_vertices(run, clips, monkeypatch):
+    made = []
+    restore = ControlSurface.restore
+    monkeypatch.setattr(
+        ControlSurface, "restore", lambda self, matrix: made.append(1) or restore(self, matrix)
+    )
+    summary, _ = run({"uri": clips.still().uri}, kinds=())
+    assert summary.streams[0].faces == 30
+    assert len(made) == 1  # by the warm-up
+    made.clear()
+    run({"uri": clips.still().uri}, kinds=(Kind.FACE,))
+    assert len(made) == 31
 
 
 def test_a_subscriber_gets_faces_meshes_topology_and_the_last_status(engine, detector, clips):
