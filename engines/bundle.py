@@ -172,10 +172,11 @@ class Subdivision:
         """Points `(B, P, 3)` float32 moved by stage 0: `(B, P, 4)`, see `kernels.uv.combine`."""
         from streamprn.kernels import uv
 
-        return uv.combine(points, *self._rows)
+        return uv.combine(points, *self.rows)
 
     @cached_property
-    def _rows(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    def rows(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """Stage 0 as kernels take it: starts `(P + 1,)`, sources and weights `(K,)`."""
         ends = np.append(self.starts, self.sources.shape[0]).astype(np.int32)
         return ends, self.sources.astype(np.int32), self.weights
 

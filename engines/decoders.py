@@ -55,7 +55,7 @@ class SubdivisionDecoder:
         points = _output(outputs, "points", shape) * SCALE - CENTRE
         control = uv.control_points(self._subdivision.correct(points), self._layout.operator)
         logits = _output(outputs, "logit", (count,)).tolist()
-        scores = np.array([_probability(logit) for logit in logits], np.float32)
+        scores = np.array([probability(logit) for logit in logits], np.float32)
         # A copy each: a surface outlives its batch, and shall not keep the others alive.
         faces = [
             ControlSurface(face.copy() if count > 1 else face, self._layout) for face in control
@@ -63,7 +63,7 @@ class SubdivisionDecoder:
         return faces, scores
 
 
-def _probability(logit: float) -> float:
+def probability(logit: float) -> float:
     """The logistic function; NaN for NaN."""
     return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from streamprn.engines import registry
-from streamprn.engines.decoders import Decoder, open_decoder
 from streamprn.engines.protocol import CropRule, Inference, Runtime
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.engines.topology import Topology
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.bundle import Bundle
+    from streamprn.engines.decoders import Decoder
 
 Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.
@@ -39,6 +39,9 @@ class BundleEngine:
         self._reason = reason
         self._max_batch = max_batch
         self._topology = bundle.topology()
+        # Its kernels load Numba, which finding and describing engines shall not.
+        from streamprn.engines.decoders import open_decoder
+
         self._decoder: Decoder = open_decoder(bundle, self._topology)
 
     @property
@@ -119,15 +122,7 @@ def open_engine(
     bundle = registry.find(name)
     if bundle.notice:
         _log.info("%s", bundle.notice)
-    spec = NetworkSpec(
-        name=bundle.name,
-        networks=bundle.networks,
-        size=bundle.crop.size,
-        max_batch=max_batch,
-        threads=threads,
-        precision=precision,
-        batched=bundle.batched,
-    )
+    spec = NetworkSpec.of_bundle(bundle, max_batch=max_batch, threads=threads, precision=precision)
     runtime, reason = open_runtime(spec, backend)
     return BundleEngine(bundle, runtime, reason, max_batch)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamprn.engines.decoders import CENTRE, SCALE, probability
 from streamprn.engines.device.staging import sequence_of_owners, window
 from streamprn.engines.device.surface import HeldVertices, SurfaceRenderer, VertexStore
 from streamprn.engines.device.upload import FrameUpload, constant
@@ -184,13 +185,8 @@ class _Constants:
 
     def _add_subdivision(self, subdivision: Subdivision) -> None:
         operator = subdivision.operator
-        ends = np.array([subdivision.sources.shape[0]])
-        starts = np.concatenate([subdivision.starts, ends]).astype(np.int32)
-        sources = subdivision.sources.astype(np.int32)
-        # As `streamprn.engines.decoders.SubdivisionDecoder`: corners to centres, z to the camera.
-        unit = np.array([[1, 1, -1], [-0.5, -0.5, 0]], np.float32)
         stages = (
-            (unit, starts, sources, subdivision.weights),
+            (np.stack([SCALE, -CENTRE]), *subdivision.rows),
             (
                 np.array([[1, 1, 1], [0, 0, 0]], np.float32),
                 *(operator.indptr1, operator.indices1, operator.weights1),
@@ -359,7 +355,7 @@ class Slot:
         held.settle(row)
         score = math.nan
         if self._control is not None:
-            score = 1 / (1 + math.exp(-min(60.0, max(-60.0, float(self._logits[index])))))
+            score = probability(float(self._logits[index]))
         return DeviceFace(
             roi=roi,
             score=score,

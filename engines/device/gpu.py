@@ -374,13 +374,7 @@ def open_chain(
     gpu = Gpu()
     try:
         api = packages.load(packages.installed()[0])
-        network = NetworkSpec(
-            name=bundle.name,
-            networks=bundle.networks,
-            size=bundle.crop.size,
-            max_batch=max_batch,
-            precision=precision,
-        )
+        network = NetworkSpec.of_bundle(bundle, max_batch=max_batch, precision=precision)
         recipe = tensorrt.recipe_for(network)
         plan, _ = tensorrt.obtain_plan(api, bundle.name, bundle.networks, recipe)
         spec = ChainSpec.of_bundle(bundle, max_batch)

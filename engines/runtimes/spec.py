@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from streamprn.engines.bundle import Bundle
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
@@ -33,6 +35,21 @@ class NetworkSpec:
     threads: int = 1
     precision: str | None = None
     batched: bool = True
+
+    @classmethod
+    def of_bundle(
+        cls, bundle: Bundle, *, max_batch: int, threads: int = 1, precision: str | None = None
+    ) -> NetworkSpec:
+        """The network of an engine bundle; the other arguments are the attributes."""
+        return cls(
+            name=bundle.name,
+            networks=bundle.networks,
+            size=bundle.crop.size,
+            max_batch=max_batch,
+            threads=threads,
+            precision=precision,
+            batched=bundle.batched,
+        )
 
     def file(self, preferred: str) -> tuple[str, Path]:
         """Precision and ONNX file: of `precision`, else `preferred`, else the first there is.

@@ -3,10 +3,14 @@
 With it PyCUDA imports and its errors can be tested on a machine without a driver.
 """
 
+import os
 import re
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 NO_DEVICE = 100
 HEADERS = ("cuda.h", "cudaProfiler.h", "cudaGL.h", "cudaEGL.h", "cudaVDPAU.h")
@@ -46,6 +50,21 @@ def build(folder, include):
 def build_host(folder, include):
     """The same with the host as its device: see `host_driver.c`."""
     return _compile(folder, include, HOST_DRIVER.read_text())
+
+
+def run(program, folder):
+    """The output of a Python program for which the library in `folder` is the driver's."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "LD_LIBRARY_PATH": str(folder)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def _compile(folder, include, own):

@@ -5,18 +5,13 @@ Everything of the device but kernels runs; what needs a context fails without on
 
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from tests.cuda import stub_driver
 
-ROOT = Path(__file__).parents[2]
 include = stub_driver.include_folder()
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pycuda") is None or include is None or shutil.which("gcc") is None,
@@ -47,16 +42,7 @@ def driver_folder(tmp_path_factory):
 @pytest.fixture
 def run(driver_folder):
     def execute(program):
-        done = subprocess.run(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
-            env={**os.environ, "LD_LIBRARY_PATH": str(driver_folder)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        done = stub_driver.run(PRELUDE + textwrap.dedent(program), driver_folder)
         assert "PyCUDA" not in done.stderr, done.stderr
         return json.loads(done.stdout)
 

@@ -3,17 +3,13 @@
 import ast
 import importlib.util
 import inspect
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cuda import stub_driver
 
-ROOT = Path(__file__).parents[2]
 include = stub_driver.include_folder()
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pycuda") is None or include is None or shutil.which("gcc") is None,
@@ -29,17 +25,7 @@ def driver_folder(tmp_path_factory):
 
 
 def run(code, folder):
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "LD_LIBRARY_PATH": str(folder)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return stub_driver.run(code, folder).stdout
 
 
 def names_used(variable):
