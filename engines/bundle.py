@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 import zlib
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.kernels.uv import Operator
+
+_log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.yaml"
 DECODERS = ("subdivision", "position-map")
@@ -78,6 +81,11 @@ class Bundle:
                 names a file that is not there.
         """
         return _Manifest(folder).bundle()
+
+    def log_notice(self) -> None:
+        """Put the notice into the log, for whoever opens the engine."""
+        if self.notice:
+            _log.info("%s", self.notice)
 
     def topology(self) -> Topology:
         """Read the topology. Raises `EngineError` where it is damaged."""

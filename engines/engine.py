@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -26,8 +25,6 @@ Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.
 CPU_RUNTIMES: tuple[Backend, ...] = ("openvino", "onnxruntime")
 RUNTIMES: tuple[Backend, ...] = ("tensorrt", *CPU_RUNTIMES)
-
-_log = logging.getLogger(__name__)
 
 
 class BundleEngine:
@@ -120,8 +117,7 @@ def open_engine(
     if threads < 1 or max_batch < 1:
         raise ValueError("threads and max_batch must be at least 1")
     bundle = registry.find(name)
-    if bundle.notice:
-        _log.info("%s", bundle.notice)
+    bundle.log_notice()
     spec = NetworkSpec.of_bundle(bundle, max_batch=max_batch, threads=threads, precision=precision)
     runtime, reason = open_runtime(spec, backend)
     return BundleEngine(bundle, runtime, reason, max_batch)

@@ -21,7 +21,13 @@ MAX_THREADS = 16
 
 def processors() -> int:
     """How many threads are worth while here: the processors that this process may use, 1 to 16."""
-    return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(len(_allowed()) or os.cpu_count() or 1, MAX_THREADS)
+
+
+def _allowed() -> set[int]:
+    """The processors that this process may use; empty where the system does not tell (macOS)."""
+    told: Callable[[int], set[int]] = getattr(os, "sched_getaffinity", lambda _: set())
+    return told(0)
 
 
 def in_bands(draw: Draw, rows: Sequence[int]) -> None:
@@ -34,7 +40,7 @@ def in_bands(draw: Draw, rows: Sequence[int]) -> None:
     *bands, own = itertools.pairwise(rows)
     others: list[Future[None]] = []
     if bands:
-        place = _processor(), os.sched_getaffinity(0)
+        place = _processor(), _allowed()
         for number, band in enumerate(bands):
             others.append(_helper(os.getpid(), number).start(draw, *band, *place))
     try:
@@ -63,7 +69,7 @@ class _Helper:
     ) -> Future[None]:
         """Begin on a band while the caller works on processor `caller` (-1: unknown)."""
         with self._lock:
-            if self._place != (caller, allowed):
+            if allowed and self._place != (caller, allowed):
                 self._place = (caller, allowed)
                 # Where it is forbidden, the thread works on whatever processor it gets.
                 with contextlib.suppress(OSError):

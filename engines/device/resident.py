@@ -108,4 +108,5 @@ def open_resident_engine(
             chain.close()
         log.warning("not everything stays on the GPU, the network alone runs there: %s", error)
         return None
+    bundle.log_notice()
     return ResidentEngine(chain)

@@ -278,3 +278,13 @@ def test_a_helper_is_kept_off_the_processor_of_its_caller():
     (helper,) = masks.values()
     assert own == allowed
     assert helper < allowed and len(helper) == len(allowed) - 1
+
+
+def test_bands_are_drawn_where_the_system_pins_no_threads(face, monkeypatch):
+    vertices = face.in_frame(60, 50, 80)
+    alone = raster.depth(vertices, face.triangles, 100, 130)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.delattr(os, "sched_setaffinity")
+    assert 1 <= raster.processors() <= 16
+    together = raster.depth(vertices, face.triangles, 100, 130, threads=3)
+    assert np.array_equal(alone, together, equal_nan=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -151,3 +152,19 @@ def test_credentials_are_cut_out_wherever_they_stand(uri, shown):
 def test_a_spec_shows_no_credentials():
     spec = parse_source("rtsp://me:secret@cam/x", options={"headers": "Authorization: secret"})
     assert "secret" not in repr(spec) + spec.name + spec.safe_uri
+
+
+@pytest.mark.parametrize(
+    ("platform", "opened"),
+    [
+        ("linux", ("/dev/video1", "v4l2")),
+        ("darwin", ("1:none", "avfoundation")),
+        ("win32", ("video=Second", "dshow")),
+    ],
+)
+def test_a_webcam_is_opened_by_the_input_of_the_platform(monkeypatch, platform, opened):
+    cameras = [SimpleNamespace(name=name, media_types=["video"]) for name in ("First", "Second")]
+    monkeypatch.setattr("av.device.enumerate_input_devices", lambda form: cameras)
+    spec = parse_source("1")
+    monkeypatch.setattr("sys.platform", platform)
+    assert _target(spec, spec.uri)[:2] == opened
