@@ -21,12 +21,12 @@ import numpy as np
 
 from streamprn.bench.machine import describe
 from streamprn.bench.measure import STAGES, Measurement, Plan, measure, percentiles
-from streamprn.clip import astronaut, make_clip
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
-from streamprn.geometry import FaceGeometry
+from streamprn.faces.geometry import FaceGeometry
 from streamprn.kernels import uv, warp
 from streamprn.records import FrameImage
+from streamprn.source.sample_clip import astronaut, make_clip
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 STREAMS = (1, 2, 4, 6)

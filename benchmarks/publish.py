@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import zmq
 
-from streamprn.publish import Publisher
 from streamprn.records import FaceResult, Frame, FrameImage, FrameResult, Kind, Pose, Roi
-from streamprn.subscribe import Subscriber
 from streamprn.wire import Parts, encode_faces, encode_frame
+from streamprn.wire.publish import Publisher
+from streamprn.wire.subscribe import Subscriber
 
 VERTICES = 55_792
 FLOOR = "floor"

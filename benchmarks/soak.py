@@ -22,9 +22,9 @@ import numpy as np
 import psutil
 
 from streamprn.bench.machine import describe
-from streamprn.clip import make_clip
 from streamprn.records import Kind
-from streamprn.subscribe import Subscriber
+from streamprn.source.sample_clip import make_clip
+from streamprn.wire.subscribe import Subscriber
 
 SETTLE_S = 30.0
 MIB = 1 << 20

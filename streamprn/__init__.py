@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamprn.publish import Publisher
-    from streamprn.subscribe import Subscriber
+    from streamprn.wire.publish import Publisher
+    from streamprn.wire.subscribe import Subscriber
 
     __version__: str
 
 __all__ = ["Publisher", "Subscriber", "__version__"]
 
 # Loaded on first use: `import streamprn` itself loads no ZeroMQ, NumPy or video library.
-_LAZY = {"Publisher": "streamprn.publish", "Subscriber": "streamprn.subscribe"}
+_LAZY = {"Publisher": "streamprn.wire.publish", "Subscriber": "streamprn.wire.subscribe"}
 
 
 def __getattr__(name: str) -> object:

@@ -49,7 +49,7 @@ def test_importing_the_package_loads_no_library():
 
 def test_subscribing_loads_no_video_library_no_network_runtime_and_no_compiler():
     loaded = _loaded_after("from streamprn import Subscriber")
-    assert "streamprn.subscribe" in loaded
+    assert "streamprn.wire.subscribe" in loaded
     assert not loaded.intersection(VIDEO_AND_NETWORKS)
 
 

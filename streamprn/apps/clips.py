@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamprn.apps.video import ClipReader, ClipWriter
-from streamprn.follow import observe
-from streamprn.geometry import Smoother, Smoothing
+from streamprn.faces.follow import observe
+from streamprn.faces.geometry import Smoother, Smoothing
+from streamprn.faces.predict import Regressor, View
+from streamprn.faces.track import FaceTracker, TrackRules
 from streamprn.records import FrameImage
-from streamprn.regress import Regressor, View
-from streamprn.track import FaceTracker, TrackRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable

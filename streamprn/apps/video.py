@@ -72,7 +72,7 @@ class ClipReader:
         """
         import av
 
-        from streamprn.decode import orientation_of
+        from streamprn.source.decode import orientation_of
 
         index = 0
         try:

@@ -139,7 +139,7 @@ def _clip(source: str | None, console: Console) -> Iterator[str]:
     if source is not None:
         yield source
         return
-    from streamprn.clip import make_clip
+    from streamprn.source.sample_clip import make_clip
 
     with tempfile.TemporaryDirectory(prefix="streamprn-bench-") as folder:
         with console.status("making the sample clip (640x480, 30 frames/s, one moving face)"):

@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import TextIO
 
-from streamprn.subscribe import Subscriber
+from streamprn.wire.subscribe import Subscriber
 
 
 def listen(endpoint: str, topics: list[str], source: TextIO, sink: TextIO) -> None:

@@ -15,7 +15,7 @@ import psutil
 
 from streamprn.config import Config
 from streamprn.errors import StreamPRNError
-from streamprn.pipeline import Pipeline
+from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.pipeline import Summary
+    from streamprn.live.pipeline import Summary
     from streamprn.records import FrameResult, SourceStatus
 
 #: In the order of the way of the data. `wait` and `handover` are time spent in queues.
@@ -183,7 +183,7 @@ class _Collector:
         self._cpu_began = 0.0
 
     def take(self, result: FrameResult, published_ns: int) -> None:
-        """See `streamprn.pipeline.ResultSink`."""
+        """See `streamprn.live.pipeline.ResultSink`."""
         if not self.first_face_ns:
             if not result.faces:
                 return

@@ -51,9 +51,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Show the table, write the picture."""
+    from streamprn.apps.demo import run as run_demo
     from streamprn.cli.console import configure_logging, stdout_console
     from streamprn.cli.signals import stop_on_signals
-    from streamprn.demo import run as run_demo
 
     configure_logging("debug" if args.verbose else "warning")
     with stop_on_signals(interrupt=True):

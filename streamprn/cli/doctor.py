@@ -10,7 +10,7 @@ from streamprn.cli.parser import Parser
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamprn.doctor import Report
+    from streamprn.apps.doctor import Report
 
 _DESCRIPTION = """\
 Look at the machine: processor, memory, packages, video decoders, cameras, runtimes, GPU, engines;
@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings."""
+    from streamprn.apps.doctor import examine
     from streamprn.cli.console import configure_logging
-    from streamprn.doctor import examine
 
     configure_logging("debug" if args.verbose else "error")
     reports = [_without_credentials(report) for report in examine()]

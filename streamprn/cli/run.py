@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from streamprn.config import Config
-    from streamprn.pipeline import Pipeline, Summary
+    from streamprn.live.pipeline import Pipeline, Summary
+    from streamprn.live.statistics import StreamSummary
     from streamprn.records import SourceStatus
-    from streamprn.stats import StreamSummary
 
 DEFAULT_CONFIG = Path("config.yaml")
 
@@ -162,7 +162,7 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
 
     console = stderr_console()
     configure_logging(config.log.level, console)
-    from streamprn.pipeline import Pipeline
+    from streamprn.live.pipeline import Pipeline
     from streamprn.records import SourceState
 
     failed: dict[str, str] = {}
@@ -194,7 +194,7 @@ def _failure_told_once(config: Config) -> Iterator[None]:
         arguments = record.args if isinstance(record.args, tuple) else ()
         return SourceState.FAILED not in arguments
 
-    log = logging.getLogger("streamprn.pipeline")
+    log = logging.getLogger("streamprn.live.pipeline")
     if len(config.sources) == 1:
         log.addFilter(is_news)
     try:

@@ -60,9 +60,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Show messages until a limit or Ctrl-C."""
+    from streamprn.apps.watch import run as watch
     from streamprn.cli.console import configure_logging, stdout_console
     from streamprn.cli.signals import stop_on_signals
-    from streamprn.watch import run as watch
 
     configure_logging("debug" if args.verbose else "warning")
     key = _public_key(args.server_key) if args.server_key is not None else None

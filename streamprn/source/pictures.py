@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import av
 
-from streamprn.decode import EXIF_ORIENTATIONS, Orientation
 from streamprn.errors import SourceError
+from streamprn.source.decode import EXIF_ORIENTATIONS, Orientation
 from streamprn.source.opening import describe_error, open_video
 from streamprn.source.spec import IMAGE_SUFFIXES, SourceKind, SourceSpec
 

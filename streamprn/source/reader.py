@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import av
 
-from streamprn.decode import OrientationMemory, to_image
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
 from streamprn.records import Frame, SourceState, SourceStatus
+from streamprn.source.decode import OrientationMemory, to_image
 from streamprn.source.interrupt import interruptible
 from streamprn.source.opening import describe_error, hwaccel_problem, open_video
 from streamprn.source.pictures import list_pictures, read_picture
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-    from streamprn.decode import Orientation
-    from streamprn.mailbox import Mailbox
+    from streamprn.channel import Mailbox
+    from streamprn.source.decode import Orientation
 
 __all__ = ["SourceCounters", "SourceReader"]
 

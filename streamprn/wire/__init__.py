@@ -1,6 +1,6 @@
 """The wire format, version 1: records to message parts and back. See docs/wire-format.md.
 
-Nothing here knows about sockets: `streamprn.publish` and `streamprn.subscribe` do.
+Nothing here knows about sockets: `streamprn.wire.publish` and `streamprn.wire.subscribe` do.
 """
 
 from __future__ import annotations

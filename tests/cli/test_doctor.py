@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from streamprn import doctor
-from streamprn.doctor import PROBES, Report, examine
+from streamprn.apps import doctor
+from streamprn.apps.doctor import PROBES, Report, examine
 
 
 def test_findings_as_json(streamprn, monkeypatch, elsewhere):
@@ -74,7 +74,7 @@ def test_damaged_engines_are_reported_beside_sound_ones(elsewhere, monkeypatch):
 
 def test_no_gpu_library_is_imported():
     program = (
-        "import sys; from streamprn.doctor import examine; examine(); "
+        "import sys; from streamprn.apps.doctor import examine; examine(); "
         "print([name for name in sys.modules if name.split('.')[0] in "
         "('tensorrt', 'tensorrt_rtx', 'tensorrt_rtx_bindings', 'pycuda', 'cuda')])"
     )

@@ -13,7 +13,7 @@ import pytest
 from streamprn.cli import COMMANDS, _build
 from streamprn.cli.run import config_from
 from streamprn.config import Config, load_config
-from streamprn.record import read
+from streamprn.wire.record import read
 
 
 def _args(*arguments):

@@ -278,7 +278,7 @@ def test_ffmpeg_opens_its_device_in_the_context_that_the_engine_uses_already(run
         said = []
         logging.getLogger("streamprn").addHandler(type("H", (logging.Handler,), {{
             "emit": lambda self, record: said.append(record.getMessage())}})())
-        from streamprn.clip import make_clip
+        from streamprn.source.sample_clip import make_clip
         from streamprn.engines.device import nvdec
         from streamprn.source import opening, parse_source
         from tests.source.conftest import Player

@@ -141,9 +141,9 @@ def test_another_thread_computes_from_the_vertices_while_batches_go_on(chain, pi
 
 
 def test_frames_of_nvdec_stay_on_the_gpu_and_give_the_same_faces(chain, tmp_path, roi):
-    from streamprn.clip import make_clip
     from streamprn.source import parse_source
     from streamprn.source.opening import hwaccel_problem
+    from streamprn.source.sample_clip import make_clip
     from tests.source.conftest import Player
 
     if problem := hwaccel_problem("cuda"):
@@ -190,10 +190,10 @@ def everything(chain, picture, roi):
 
 
 def test_the_pipeline_runs_the_chain_and_finds_the_faces_of_the_cpu(tmp_path):
-    from streamprn.clip import make_clip
     from streamprn.config import Config
-    from streamprn.pipeline import Pipeline
+    from streamprn.live.pipeline import Pipeline
     from streamprn.records import Kind
+    from streamprn.source.sample_clip import make_clip
 
     class Sink:
         wanted = frozenset(Kind)

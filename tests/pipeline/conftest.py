@@ -11,7 +11,7 @@ import pytest
 from streamprn.config import Config
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
-from streamprn.pipeline import Pipeline, Summary
+from streamprn.live.pipeline import Pipeline, Summary
 from streamprn.records import FrameResult, Kind
 from tests.support.clips import ClipStore
 

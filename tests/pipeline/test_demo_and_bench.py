@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from streamprn import bench, demo
+from streamprn import bench
+from streamprn.apps import demo
 from streamprn.bench import measure, report
 from streamprn.bench.measure import STAGES
 from streamprn.errors import InputError, StreamPRNError
-from streamprn.pipeline import Summary
+from streamprn.live.pipeline import Summary
 
 
 @pytest.fixture

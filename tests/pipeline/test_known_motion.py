@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamprn.clip import make_clip, place
 from streamprn.records import FrameResult, Kind
+from streamprn.source.sample_clip import make_clip, place
 from tests.support.clips import Clip, transform_points
 
 

@@ -6,9 +6,9 @@ import threading
 import time
 
 from streamprn.config import Config
-from streamprn.pipeline import Pipeline
+from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind, SourceState
-from streamprn.subscribe import Subscriber
+from streamprn.wire.subscribe import Subscriber
 from tests.support.rtsp_server import RtspServer
 
 

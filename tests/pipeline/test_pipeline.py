@@ -12,10 +12,10 @@ import pytest
 from streamprn.config import Config
 from streamprn.engines.surfaces import ControlSurface
 from streamprn.errors import ConfigError, PublishError, SourceError
-from streamprn.pipeline import Pipeline
-from streamprn.publish import Publisher
+from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind, SourceState
-from streamprn.subscribe import Subscriber
+from streamprn.wire.publish import Publisher
+from streamprn.wire.subscribe import Subscriber
 from tests.pipeline.conftest import Collector
 
 
@@ -70,11 +70,11 @@ def test_a_pipeline_that_cannot_open_leaves_its_address_free(engine, clips, monk
     settings = config(clips.still().uri)
     opened = []
     monkeypatch.setattr(
-        "streamprn.pipeline.Publisher",
+        "streamprn.live.pipeline.Publisher",
         lambda *args, **kwargs: opened.append(Publisher(*args, **kwargs)) or opened[0],
     )
     broken = settings.with_overrides({"detect.kind": "short", "detect.tiled": True})
-    monkeypatch.setattr("streamprn.pipeline.TiledSearch", None)
+    monkeypatch.setattr("streamprn.live.pipeline.TiledSearch", None)
     with pytest.raises(TypeError):
         Pipeline(broken, engine=engine)
     Publisher(opened[0].endpoint).close()

@@ -7,7 +7,7 @@ import pytest
 
 from streamprn.config import Config
 from streamprn.engines.engine import open_engine
-from streamprn.pipeline import Pipeline
+from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind
 from tests.pipeline.conftest import Collector
 from tests.support.resfcn import make_random_bundle

@@ -7,9 +7,9 @@ import pytest
 
 from streamprn.config import Config
 from streamprn.errors import InputError, WireError
-from streamprn.pipeline import Pipeline
-from streamprn.record import Recorder, read
+from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind
+from streamprn.wire.record import Recorder, read
 from tests.pipeline.conftest import Collector
 
 

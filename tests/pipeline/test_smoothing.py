@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamprn.config.document import settings
-from streamprn.geometry import Smoother, Smoothing
+from streamprn.faces.geometry import Smoother, Smoothing
 from streamprn.records import RestoredFace, Roi
 
 FPS = 30

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamprn.engines.protocol import CropRule
+from streamprn.faces.track import FaceTracker, TrackRules, is_plausible
 from streamprn.records import Detection, Roi
-from streamprn.track import FaceTracker, TrackRules, is_plausible
 
 RULE = CropRule(192, 192.0, 1.5, square="max")
 FRAME = (640, 480)

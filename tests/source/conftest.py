@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamprn.mailbox import Mailbox
+from streamprn.channel import Mailbox
 from streamprn.records import Frame, SourceState, SourceStatus
 from streamprn.source import SourceReader, SourceSpec, parse_source
 from tests.support.clips import ClipStore

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from streamprn.decode import EXIF_ORIENTATIONS, OrientationMemory, orientation_of, to_image
 from streamprn.errors import InputError
 from streamprn.records import YuvPlanes
+from streamprn.source.decode import EXIF_ORIENTATIONS, OrientationMemory, orientation_of, to_image
 from tests.support.clips import astronaut, encode
 
 

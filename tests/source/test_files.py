@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from streamprn.channel import Mailbox
 from streamprn.errors import InputError
-from streamprn.mailbox import Mailbox
 from streamprn.records import SourceState
 from streamprn.source import SourceKind, SourceReader, SourceSpec, parse_source
 from tests.support.clips import astronaut, draw, encode

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamprn import decode
 from streamprn.errors import InputError
-from streamprn.source import parse_source
+from streamprn.source import decode, parse_source
 from tests.source.conftest import Player
 
 no_gpu = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from streamprn.mailbox import Mailbox
+from streamprn.channel import Mailbox
 from streamprn.records import Frame, FrameImage
 
 

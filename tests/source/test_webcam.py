@@ -15,7 +15,7 @@ import pytest
 SUPPORT = Path(__file__).parents[1] / "support"
 READ = """
 import json, sys, threading, time
-from streamprn.mailbox import Mailbox
+from streamprn.channel import Mailbox
 from streamprn.source import SourceReader, parse_source
 
 mailbox, states, seen = Mailbox(1, newest=True, ready=threading.Condition()), [], []

@@ -1,4 +1,4 @@
-"""The clips of `streamprn.clip` that tests use, each made once, and further motions."""
+"""The clips of `sample_clip` that tests use, each made once, and further motions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamprn.clip import Clip, astronaut, draw, encode, make_clip, place, wander
+from streamprn.source.sample_clip import Clip, astronaut, draw, encode, make_clip, place, wander
 
 __all__ = ["Clip", "ClipStore", "astronaut", "draw", "encode", "place", "transform_points"]
 

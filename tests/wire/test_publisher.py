@@ -16,9 +16,9 @@ import zmq
 
 from streamprn import Publisher, Subscriber
 from streamprn.errors import InputError, PublishError
-from streamprn.publish import CurveKeys
 from streamprn.records import Kind, SourceState, SourceStatus
 from streamprn.wire import StatusMessage, TopologyMessage, decode
+from streamprn.wire.publish import CurveKeys
 from tests.support.wire import eventually, make_result, make_topology, with_seq
 
 EVERYTHING = frozenset(Kind)

@@ -5,13 +5,13 @@ import threading
 import numpy as np
 import pytest
 
-from streamprn import pipeline as pipeline_module
 from streamprn.config import Config
 from streamprn.engines.device.resident import ResidentEngine
 from streamprn.errors import BackendError
 from streamprn.kernels import visibility
 from streamprn.kernels.cuda import surface
-from streamprn.pipeline import HANDOVER_FRAMES, Pipeline
+from streamprn.live import pipeline as pipeline_module
+from streamprn.live.pipeline import HANDOVER_FRAMES, Pipeline
 from streamprn.records import Kind
 from tests.cuda.simulator.stand_in import HostEngine, make_chain, small_topology
 

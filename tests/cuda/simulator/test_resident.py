@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from streamprn.errors import BackendError
-from streamprn.follow import FollowedFace
-from streamprn.geometry import FaceGeometry
+from streamprn.faces.follow import FollowedFace
+from streamprn.faces.geometry import FaceGeometry
+from streamprn.faces.predict import DeviceRegressor, Regressor, View
 from streamprn.kernels import raster, sampling, uv, visibility
 from streamprn.kernels.cuda import surface
 from streamprn.records import DevicePlanes, Frame, FrameImage, Kind, Roi, YuvPlanes
-from streamprn.regress import DeviceRegressor, Regressor, View
 from tests.cuda.simulator.stand_in import RULE, HostEngine, make_chain, small_topology
 
 RULES = {"recrop_threshold": 0.15, "min_score": 0.5}

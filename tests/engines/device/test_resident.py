@@ -10,7 +10,7 @@ from streamprn.config import Config
 from streamprn.engines.device.resident import open_resident_engine
 from streamprn.engines.runtimes import tensorrt
 from streamprn.errors import BackendError, EngineError
-from streamprn.pipeline import Pipeline, open_cpu_engine
+from streamprn.live.pipeline import Pipeline, open_cpu_engine
 
 no_gpu = pytest.mark.skipif(
     Path("/proc/driver/nvidia/version").exists(), reason="this machine has a driver"

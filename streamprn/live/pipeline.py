@@ -18,13 +18,23 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from streamprn.channel import Mailbox
 from streamprn.config import Config, SourceConfig
-from streamprn.detect import Cadence, CadencedFinder, Finder, KnownBoxes, TiledSearch
 from streamprn.errors import BackendError, ConfigError
-from streamprn.follow import FollowedFace, observe
-from streamprn.geometry import FaceGeometry, Smoother, Smoothing
-from streamprn.mailbox import Mailbox
-from streamprn.publish import CurveKeys, Publisher
+from streamprn.faces.detect import Cadence, CadencedFinder, Finder, KnownBoxes, TiledSearch
+from streamprn.faces.follow import FollowedFace, observe
+from streamprn.faces.geometry import FaceGeometry, Smoother, Smoothing
+from streamprn.faces.predict import (
+    DeviceRegressor,
+    Looker,
+    Pending,
+    Regressor,
+    RegressTimes,
+    Sighting,
+    View,
+)
+from streamprn.faces.track import FaceTracker, TrackRules
+from streamprn.live.statistics import NS_PER_S, StreamStats, StreamSummary
 from streamprn.records import (
     Frame,
     FrameImage,
@@ -35,29 +45,19 @@ from streamprn.records import (
     SourceStatus,
     YuvPlanes,
 )
-from streamprn.regress import (
-    DeviceRegressor,
-    Looker,
-    Pending,
-    Regressor,
-    RegressTimes,
-    Sighting,
-    View,
-)
 from streamprn.source import SourceReader, SourceSpec, parse_source
-from streamprn.stats import NS_PER_S, StreamStats, StreamSummary
-from streamprn.track import FaceTracker, TrackRules
+from streamprn.wire.publish import CurveKeys, Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence, Set
 
-    from streamprn.detect import Detector
     from streamprn.engines.device.resident import ResidentEngine
     from streamprn.engines.protocol import Engine
     from streamprn.engines.topology import Topology
-    from streamprn.track import Track
+    from streamprn.faces.detect import Detector
+    from streamprn.faces.track import Track
 
-log = logging.getLogger("streamprn.pipeline")
+log = logging.getLogger("streamprn.live.pipeline")
 
 #: Results that wait for geometry; more would only add latency.
 HANDOVER_FRAMES = 4
@@ -787,7 +787,7 @@ def _open_recorder(config: Config, engine: Engine | ResidentEngine) -> list[Resu
         return []
     from pathlib import Path
 
-    from streamprn.record import Recorder
+    from streamprn.wire.record import Recorder
 
     kinds = [Kind(kind) for kind in settings.kinds]
     mesh_format = config.publish.mesh_format

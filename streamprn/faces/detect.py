@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from streamprn.records import FrameImage
 
-log = logging.getLogger("streamprn.detect")
+log = logging.getLogger("streamprn.faces.detect")
 
 
 class Detector(Protocol):

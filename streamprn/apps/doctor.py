@@ -179,7 +179,7 @@ def probe_engines() -> Report:
 def probe_run() -> Report:
     """What `streamprn run` would use, found out by opening it."""
     from streamprn.config import Config, load_config
-    from streamprn.pipeline import open_configured_engine
+    from streamprn.live.pipeline import open_configured_engine
 
     path = Path("config.yaml")
     config = load_config(path) if path.is_file() else Config.default()

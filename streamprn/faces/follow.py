@@ -10,8 +10,8 @@ from streamprn.records import NO_VERTICES, RestoredFace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streamprn.regress import Sighting
-    from streamprn.track import FaceTracker, Track
+    from streamprn.faces.predict import Sighting
+    from streamprn.faces.track import FaceTracker, Track
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, TextIO
 
 from streamprn.records import Kind
-from streamprn.subscribe import Subscriber
 from streamprn.wire import (
     DepthMessage,
     Face,
@@ -27,6 +26,7 @@ from streamprn.wire import (
     TopologyMessage,
 )
 from streamprn.wire.address import is_local
+from streamprn.wire.subscribe import Subscriber
 
 if TYPE_CHECKING:
     from rich.console import Console

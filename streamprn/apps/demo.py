@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from streamprn.engines.topology import Topology
-    from streamprn.pipeline import Pipeline, Summary
+    from streamprn.live.pipeline import Pipeline, Summary
     from streamprn.wire import Message
 
 STREAM = "demo"
@@ -36,7 +36,7 @@ class LastResult:
     result: FrameResult | None = None
 
     def take(self, result: FrameResult, published_ns: int) -> None:
-        """See `streamprn.pipeline.ResultSink`."""
+        """See `streamprn.live.pipeline.ResultSink`."""
         if result.faces:
             self.result = result
 
@@ -79,8 +79,8 @@ def run(
     """
     from rich.console import Console
 
-    from streamprn.clip import make_clip
-    from streamprn.pipeline import Pipeline
+    from streamprn.live.pipeline import Pipeline
+    from streamprn.source.sample_clip import make_clip
 
     console = console or Console()
     began = time.monotonic()
@@ -130,7 +130,7 @@ def _listen(
     endpoint: str, received: Received, ready: threading.Event, done: threading.Event
 ) -> None:
     """Subscribe to faces, meshes, status and topology until `done`."""
-    from streamprn.subscribe import Subscriber
+    from streamprn.wire.subscribe import Subscriber
 
     topics = [f"{STREAM}/{kind}" for kind in (Kind.FACE, Kind.MESH, Kind.STATUS, Kind.TOPOLOGY)]
     with Subscriber(endpoint, topics, newest=False) as messages:

@@ -1,0 +1,1 @@
+"""Faces of video: found, followed through their own meshes, smoothed, measured."""
