@@ -37,8 +37,9 @@ def main():
 
 def measure():
     from streamprn.engines import registry
-    from streamprn.engines.device.chain import ChainSpec, DeviceChain
-    from streamprn.engines.device.gpu import Gpu
+    from streamprn.engines.cuda.gpu import Gpu
+    from streamprn.engines.device.chain import DeviceChain
+    from streamprn.engines.device.spec import ChainSpec
     from streamprn.records import FrameImage, Roi, YuvPlanes
 
     class WithoutKernels(Gpu):

@@ -23,8 +23,8 @@ from streamprn.bench.machine import describe
 from streamprn.bench.measure import STAGES, Measurement, Plan, measure, percentiles
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
-from streamprn.faces.geometry import FaceGeometry
-from streamprn.kernels import uv, warp
+from streamprn.engines.geometry import FaceGeometry
+from streamprn.kernels import warp
 from streamprn.records import FrameImage
 from streamprn.source.sample_clip import astronaut, make_clip
 
@@ -55,15 +55,12 @@ def engine_parts() -> str:
     roi = engine.crop.roi_from_detection(found)
     crop = warp.warp_rgb(image.rgb, engine.crop.frame_from_crop(roi), engine.crop.size)
     geometry = FaceGeometry(engine.topology)
-    vertices = uv.restore(
-        engine.infer(crop).maps[0], engine.topology.texel, engine.crop.frame_from_crop(roi)
-    )
+    (surface,) = engine.infer(crop).surfaces
+    vertices, _ = surface.restore(engine.crop.frame_from_crop(roi))
     work: dict[str, Callable[[], Any]] = {
         "detector (short), 512x512": lambda: detector.detect(image),
         "network and UV operator, 1 crop": lambda: engine.infer(crop),
-        "visibility of 68 landmarks (coarse mesh)": lambda: geometry._coarse.visible_landmarks(
-            vertices
-        ),
+        "visibility of 68 landmarks (coarse mesh)": lambda: geometry.visible_landmarks(vertices),
     }
     rows = []
     for name, one in work.items():

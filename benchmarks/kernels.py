@@ -197,6 +197,7 @@ def uv_cases(scene: Scene) -> Iterator[Case]:
     n, m = len(texel), operator.control_count
     points = scene.rng.random((1, operator.point_count, 3), np.float32)
     maps = np.empty((1, uv.UV_SIZE, uv.UV_SIZE, 3), np.float32)
+    control = uv.control_points(points, operator)
     stage1 = sparse.csr_matrix((operator.weights1, operator.indices1, operator.indptr1))
     stage2 = sparse.csr_matrix(
         (operator.weights2.ravel(), operator.indices2.ravel(), np.arange(0, 3 * n + 1, 3)),
@@ -207,9 +208,11 @@ def uv_cases(scene: Scene) -> Iterator[Case]:
         maps.reshape(-1, 3)[texel] = stage2 @ (stage1 @ points[0])
 
     yield Case(
-        "uv.subdivide",
+        "uv.control_points, uv.position_map_of",
         f"{n} texels",
-        lambda: uv.subdivide(points, operator, maps),
+        lambda: uv.position_map_of(
+            uv.control_points(points, operator, control)[0], operator, maps[0]
+        ),
         "SciPy CSR",
         scipy_subdivide,
     )
@@ -217,13 +220,12 @@ def uv_cases(scene: Scene) -> Iterator[Case]:
     position_map, matrix = uv.scatter(vertices, texel), crop_matrix(1.2, 480, 640)
     out = np.empty_like(vertices)
     yield Case(
-        "uv.restore, with bounds",
+        "uv.restore_with_bounds",
         f"{n} vertices",
         lambda: uv.restore_with_bounds(position_map, texel, matrix, out),
         "NumPy",
         lambda: numpy_restore(position_map, texel, matrix),
     )
-    control = uv.control_points(points, operator)
     yield Case(
         "uv.control_points",
         f"{m} points",

@@ -127,7 +127,7 @@ def measure(kind: str, rate: float, options: argparse.Namespace) -> dict[str, An
 
 
 def _encoded(kind: str, result: FrameResult, options: argparse.Namespace) -> Parts:
-    faces = encode_faces(result)
+    faces = encode_faces(result, visible=True)
     parts = encode_frame(Kind(kind), result, faces, 1, mesh_format=options.mesh_format)
     assert parts is not None
     return parts

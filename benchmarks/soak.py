@@ -1,8 +1,8 @@
 """How soon `streamprn run` publishes its first face, and whether its memory stays flat.
 
 `python benchmarks/soak.py [--minutes 10] [--streams 1] [--json FILE]` starts `streamprn run` on the
-looped sample clip as a user would, subscribes to faces and meshes, and samples the process's
-resident memory once a second. It prints the start-up time, the memory at the start (after half a
+looped sample clip as a user would, subscribes to faces and meshes, and samples the physical memory
+of the process once a second. It prints the start-up time, the memory at the start (after half a
 minute) and at the end, and the slope of a straight line through the samples over the run.
 """
 

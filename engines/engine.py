@@ -67,6 +67,11 @@ class BundleEngine:
         return f"{self._runtime.description} ({self._reason})"
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether the network runs on a GPU, which may fail while the program runs."""
+        return self._runtime.on_gpu
+
+    @property
     def max_batch(self) -> int:
         """The most crops that `infer` takes in one call."""
         return self._max_batch

@@ -221,6 +221,10 @@ class Runtime(Protocol):
     """A compiled network: arrays in, arrays out. One object serves one thread at a time."""
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+
+    @property
     def description(self) -> str:
         """Name, version, device and precision, in words."""
 

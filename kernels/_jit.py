@@ -1,7 +1,8 @@
 """How kernels are compiled, and the small helpers that their wrappers share.
 
-Numba's disk cache notices a change of the file that holds a driver, not of the functions that are
-inlined into it. `driver` therefore adds the state of `maths/` and `_lanes.py` to the stamp.
+Numba's disk cache notices a change of the file that holds a compiled loop, not of the functions
+that are inlined into it. `cpu_loop` therefore adds the state of `maths/` and `_lanes.py` to the
+stamp.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ NAN_SAFE = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def maths(function: F) -> F:
-    """Compile a scalar function to be inlined into CPU and CUDA drivers."""
+    """Compile a scalar function to be inlined into CPU loops and CUDA kernels."""
     compiled: F = numba.njit(inline="always", error_model="numpy")(function)
     return compiled
 
 
-def driver(*, fastmath: bool = False) -> Callable[[F], F]:
+def cpu_loop(*, fastmath: bool = False) -> Callable[[F], F]:
     """Compile a CPU loop: releases the GIL, cached below `STREAMPRN_HOME` (or NUMBA_CACHE_DIR).
 
     Args:
@@ -48,6 +49,28 @@ def driver(*, fastmath: bool = False) -> Callable[[F], F]:
                 fastmath=NAN_SAFE if fastmath else False,
             )(function)
         _stamp_with_maths(compiled)
+        return compiled
+
+    return compile_
+
+
+def inner(*, fastmath: bool = False) -> Callable[[F], F]:
+    """Compile a part of CPU loops that Python never calls: no wrappers, no cache file.
+
+    The cached loop holds its code; both are in one file, whose change Numba notices.
+
+    Args:
+        fastmath: as of `cpu_loop`.
+    """
+
+    def compile_(function: F) -> F:
+        compiled: F = numba.njit(
+            nogil=True,
+            error_model="numpy",
+            fastmath=NAN_SAFE if fastmath else False,
+            no_cpython_wrapper=True,
+            no_cfunc_wrapper=True,
+        )(function)
         return compiled
 
     return compile_

@@ -1,8 +1,8 @@
-"""Four float32 side by side in one vector register, for CPU drivers.
+"""Four float32 side by side in one vector register, for CPU loops.
 
 LLVM's vectoriser needs many like iterations. The inner loops here are short (the three coordinates
 of a vertex, the three colours of a pixel), and Numba turns off the pass that would join them. So
-the drivers say it themselves: a vertex or a pixel is a value of four lanes, the fourth unused.
+the CPU loops say it themselves: a vertex or a pixel is a value of four lanes, the fourth unused.
 `<4 x float>` is LLVM's own type, which every processor that Numba supports can carry out.
 
 Inside compiled functions only. Offsets count elements from the start of a C-ordered array; nobody

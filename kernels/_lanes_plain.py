@@ -1,4 +1,4 @@
-"""`kernels._lanes` without a compiler: what the drivers call where Numba is told not to compile.
+"""`kernels._lanes` without a compiler: what the CPU loops call where Numba is told not to compile.
 
 The CUDA simulator runs its twins like that (`NUMBA_DISABLE_JIT`). Values are `(4,)` float32 arrays.
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.kernels._jit import as_points, as_triangles, driver, output
+from streamprn.kernels._jit import as_points, as_triangles, cpu_loop, output
 from streamprn.kernels.maths.triangle import normal_x, normal_y, normal_z
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def vertex_normals(
     return out
 
 
-@driver()
+@cpu_loop()
 def _vertex_normals(vertices: Any, triangles: Any, out: Any) -> None:
     for n in range(out.shape[0]):
         out[n, 0] = out[n, 1] = out[n, 2] = ZERO

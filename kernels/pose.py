@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.kernels._jit import as_points, driver, maths
+from streamprn.kernels._jit import as_points, cpu_loop, inner, maths
 from streamprn.kernels._lanes import LANES, add4, lane4, load4, multiply4, spread4
 from streamprn.kernels.maths.rotation import (
     euler_to_matrix,
@@ -104,7 +104,7 @@ def _add_block(sums: Any, axis: Any, block: Any) -> None:
         sums[row, axis] += lane4(block, row)
 
 
-@driver(fastmath=True)
+@inner(fastmath=True)
 def _moments(vertices: Any, rows: Any, moments: Any) -> None:
     """Sums `(4, 3)` of table row times vertex, relative to a vertex, in float64 by blocks."""
     ox, oy, oz = vertices[0, 0], vertices[0, 1], vertices[0, 2]
@@ -126,12 +126,12 @@ def _moments(vertices: Any, rows: Any, moments: Any) -> None:
     moments[3, 2] += oz
 
 
-@driver()
+@inner()
 def _finite(vertex: Any) -> Any:
     return abs(vertex[0]) < np.inf and abs(vertex[1]) < np.inf and abs(vertex[2]) < np.inf
 
 
-@driver()
+@inner()
 def _robust_means(vertices: Any, table: Any, moments: Any, mean: Any) -> Any:
     """Means over the finite vertices: of the vertices to `moments[3]`, of the shape to `mean`.
 
@@ -153,7 +153,7 @@ def _robust_means(vertices: Any, table: Any, moments: Any, mean: Any) -> Any:
     return weight
 
 
-@driver()
+@inner()
 def _robust_moments(vertices: Any, table: Any, moments: Any, mean: Any) -> Any:
     """As `_moments`, over the finite vertices alone.
 
@@ -180,7 +180,7 @@ def _robust_moments(vertices: Any, table: Any, moments: Any, mean: Any) -> Any:
     return spread
 
 
-@driver()
+@inner()
 def _solve(moments: Any, spread: Any, result: Any) -> Any:
     """Rotation, quaternion and scale of the moments; false without extent."""
     cross, matrix, vectors = np.empty((3, 3)), np.empty((4, 4)), np.empty((4, 4))
@@ -201,7 +201,7 @@ def _solve(moments: Any, spread: Any, result: Any) -> Any:
     return extent
 
 
-@driver()
+@cpu_loop()
 def _estimate(vertices: Any, table: Any, rows: Any, centre: Any, spread: Any, result: Any) -> None:
     moments = np.zeros((4, 3))
     middle = centre.copy()
@@ -265,17 +265,17 @@ def project(pose: Pose, points: NDArray[np.float32]) -> NDArray[np.float64]:
     return flipped
 
 
-@driver()
+@cpu_loop()
 def _euler_from_rotation(rotation: Any, angles: Any) -> None:
     matrix_to_euler(rotation, angles)
 
 
-@driver()
+@cpu_loop()
 def _rotation_from_euler(yaw: Any, pitch: Any, roll: Any, rotation: Any) -> None:
     euler_to_matrix(yaw, pitch, roll, rotation)
 
 
-@driver()
+@cpu_loop()
 def _quaternion_from_cross(cross: Any, quaternion: Any) -> None:
     matrix, vectors = np.empty((4, 4)), np.empty((4, 4))
     horn_matrix(cross, matrix)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamprn.kernels._bands import MAX_THREADS, in_bands, processors
-from streamprn.kernels._jit import as_points, as_triangles, driver, output, scratch
+from streamprn.kernels._jit import as_points, as_triangles, cpu_loop, inner, output, scratch
 from streamprn.kernels.maths.triangle import (
     edge,
     first_pixel,
@@ -180,7 +180,7 @@ def _work_space() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     )
 
 
-@driver()
+@cpu_loop()
 def _combine(
     depth: Any, owner: Any, weights: Any, out: Any, out_owner: Any, out_weights: Any
 ) -> None:
@@ -193,7 +193,7 @@ def _combine(
                 out_weights[r, c, 1] = weights[r, c, 1]
 
 
-@driver()
+@cpu_loop()
 def _draw(
     vertices: Any,
     triangles: Any,
@@ -221,7 +221,8 @@ def _draw(
     inner_right, inner_bottom = np.float32(width - 2), np.float32(end_row - 2)
     band_top, band_bottom = np.float32(first_row), np.float32(end_row - 1)
     room = queue.shape[1] - LARGEST * LARGEST // 4
-    count: Any = 0
+    # Of a type, not a literal, for which Numba would compile what it is given to once more.
+    count = np.int64(0)
     for t in range(triangles.shape[0]):
         i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
         y0, y1, y2 = vertices[i, 1], vertices[j, 1], vertices[k, 1]
@@ -266,11 +267,11 @@ def _draw(
             _draw_large(vertices, triangles, t, out, owner, first_row, end_row)
         if count > room:
             _flush(queue, places, count, out, owner)
-            count = 0
+            count = np.int64(0)
     _flush(queue, places, count, out, owner)
 
 
-@driver()
+@inner()
 def _flush(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
     """Evaluate the queued blocks, then merge them into the image."""
     for pixel in range(4):
@@ -281,7 +282,7 @@ def _flush(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
         _merge(queue, places, count, out)
 
 
-@driver()
+@inner()
 def _evaluate(queue: Any, px: Any, py: Any, row: Any, count: Any) -> None:
     """Depth of every block's pixel `(px, py)` to `queue[row]`, minus infinity outside."""
     for n in range(count):
@@ -295,7 +296,7 @@ def _evaluate(queue: Any, px: Any, py: Any, row: Any, count: Any) -> None:
         queue[row, n] = z if drawn else NOWHERE
 
 
-@driver()
+@inner()
 def _merge(queue: Any, places: Any, count: Any, out: Any) -> None:
     flat = out.reshape(-1)
     width = np.uint64(out.shape[1])
@@ -308,7 +309,7 @@ def _merge(queue: Any, places: Any, count: Any, out: Any) -> None:
             flat[at] = z if (not (old >= z)) & (z > NOWHERE) else old
 
 
-@driver()
+@inner()
 def _merge_owner(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> None:
     flat, flat_owner = out.reshape(-1), owner.reshape(-1)
     width = np.uint64(out.shape[1])
@@ -322,7 +323,7 @@ def _merge_owner(queue: Any, places: Any, count: Any, out: Any, owner: Any) -> N
             flat_owner[at] = t if wins else old_t
 
 
-@driver()
+@inner()
 def _draw_large(
     vertices: Any, triangles: Any, t: Any, out: Any, owner: Any, first_row: Any, end_row: Any
 ) -> None:
@@ -352,7 +353,7 @@ def _draw_large(
                     out[r, c] = z
 
 
-@driver()
+@cpu_loop()
 def _barycentric(
     vertices: Any, triangles: Any, owner: Any, weights: Any, first_row: Any, end_row: Any
 ) -> None:

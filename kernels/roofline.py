@@ -51,7 +51,6 @@ class Workload:
         crop: S.
         pixels: of the depth image (640 x 480).
         covered: pixel tests of all triangles of a 300 pixel face, boxes included.
-        side: of the face's own image, for visibility.
         texture: texels of a UV texture.
         nonzero: entries of the sparse stage.
         control: its rows.
@@ -62,7 +61,6 @@ class Workload:
     crop: int = 256
     pixels: int = 640 * 480
     covered: int = 4 * 86_964
-    side: int = 192
     texture: int = 256 * 256
     nonzero: int = 76_420
     control: int = 7_257
@@ -102,9 +100,7 @@ def costs(work: Workload) -> Mapping[str, Cost]:
     sums = 128 * 22 * 4
     restored = 12 * n + 16 * n + sums
     control = 12 * work.control
-    adjacent = 4 * n + 24 * t
     keys = 8 * work.pixels
-    boxed = 8 * work.side * work.side
     return {
         "warp_yuv": Cost((27 * crop) // 2, (27 * crop) // 2, 120 * crop),
         "warp_rgb": Cost(crop * (3 + 12), crop * (3 + 12), crop * 90),
@@ -126,14 +122,7 @@ def costs(work: Workload) -> Mapping[str, Cost]:
             20 * t, 25 * work.covered,
         ),
         "resolve_depth": Cost(keys + 4 * work.pixels, keys + 4 * work.pixels, 0),
-        "resolve_triangles": Cost(
-            keys + 12 * work.pixels + 12 * (n + t), keys + 12 * work.pixels + 12 * (n + t),
-            0, 30 * work.pixels // 5,
-        ),
-        "vertex_normals": Cost(adjacent + 24 * n, adjacent + 24 * n, 18 * 3 * t),
-        "visible_vertices": Cost(25 * n + boxed, 25 * n + boxed, 20 * n),
         "visible_landmarks": Cost(68 * 245, 68 * 245, 68 * 140),
-        "vertex_colours": Cost(15 * n + 3 * n, 15 * n + 3 * n, 60 * n),
         "face_textures": Cost(
             work.texture * 15 + 12 * (n + t) + 3 * n, work.texture * 15 + 12 * (n + t) + 3 * n,
             70 * work.texture,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.kernels import raster
-from streamprn.kernels._jit import as_points, as_triangles, driver, frozen, maths, output
+from streamprn.kernels._jit import as_points, as_triangles, cpu_loop, frozen, maths, output
 from streamprn.kernels._lanes import (
     add4,
     lane4,
@@ -191,7 +191,7 @@ def _colour_at(image: Any, pixels: Any, x: Any, y: Any) -> Any:
     return add4(top, multiply4(subtract4(bottom, top), fy))
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _vertex_colours(image: Any, vertices: Any, out: Any) -> None:
     pixels = image.reshape(-1)
     for n in range(vertices.shape[0]):
@@ -200,7 +200,7 @@ def _vertex_colours(image: Any, vertices: Any, out: Any) -> None:
             out[n, channel] = to_byte(lane4(colour, channel))
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _texture(image: Any, places: Any, triangles: Any, owner: Any, weights: Any, out: Any) -> None:
     """Colour each pixel of a chart, or of a drawn mesh, by its point in the image.
 
@@ -229,7 +229,7 @@ def _texture(image: Any, places: Any, triangles: Any, owner: Any, weights: Any, 
                 out[r, c, channel] = to_byte(lane4(colour, channel))
 
 
-@driver()
+@cpu_loop()
 def _shade_colours(owner: Any, weights: Any, triangles: Any, colours: Any, rgb: Any) -> None:
     for r in range(owner.shape[0]):
         for c in range(owner.shape[1]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.kernels._jit import driver, maths
+from streamprn.kernels._jit import cpu_loop, maths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ def low_pass_weight(cutoff_hz: Any, dt_s: Any) -> Any:
     return r / (r + 1.0)
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _one_euro(
     vertices: Any,
     state: Any,

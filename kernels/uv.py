@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.kernels._jit import as_points, driver, maths, output, scratch
+from streamprn.kernels._jit import as_points, cpu_loop, maths, output, scratch
 from streamprn.kernels._lanes import (
     LANES,
     add4,
@@ -20,7 +20,13 @@ from streamprn.kernels._lanes import (
     store4,
 )
 from streamprn.kernels.maths.affine import LIMIT, apply_row, finite_affine, finite_or_zero, scale_of
-from streamprn.kernels.maths.quantise import from_level, step_of, to_level
+from streamprn.kernels.maths.quantise import (
+    INFINITY,
+    counted,
+    offset_of_range,
+    scale_of_range,
+    step_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +116,7 @@ def combine(
     return out
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _combine(points: Any, lanes: Any, starts: Any, sources: Any, weights: Any, out: Any) -> None:
     for p in range(points.shape[0]):
         lanes[p, 0], lanes[p, 1], lanes[p, 2] = points[p, 0], points[p, 1], points[p, 2]
@@ -139,26 +145,6 @@ def control_points(
     if points.ndim != 3 or points.shape[1] < operator.point_count:
         raise ValueError(f"points must be (B, {operator.point_count}, 3), not {points.shape}")
     return combine(points, operator.indptr1, operator.indices1, operator.weights1, out)
-
-
-def subdivide(
-    points: NDArray[np.float32], operator: Operator, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Position maps of a network's points: both stages of the operator.
-
-    Args:
-        points: `(B, P, 3)` float32.
-        operator: see `Operator`; call its `check` once after loading.
-        out: `(B, 256, 256, 3)` float32, C order, or None.
-
-    Returns:
-        `out`, texels outside the mask 0.
-    """
-    control = control_points(points, operator)
-    out = output(out, (control.shape[0], UV_SIZE, UV_SIZE, 3), np.float32)
-    for face, position_map in zip(control, out, strict=True):
-        position_map_of(face, operator, position_map)
-    return out
 
 
 def position_map_of(
@@ -203,7 +189,7 @@ def _store3(out: Any, place: Any, value: Any) -> None:
         out[place + axis] = lane4(value, axis)
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _position_map(control: Any, indices: Any, weights: Any, texel: Any, flat: Any) -> None:
     """Fill `flat` `(256 * 256 * 3,)`; each store overruns into the next texel, written after."""
     place: Any = 0
@@ -241,7 +227,7 @@ def outline(
     return box, points
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _some(control: Any, indices: Any, weights: Any, points: Any) -> None:
     for n in range(points.shape[0]):
         for axis in range(3):
@@ -283,7 +269,7 @@ def restore_control(
     return out, box
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _place(control: Any, matrix: Any, placed: Any) -> None:
     """Control points in the frame, four lanes each."""
     a, b, c = matrix[0, 0, 0], matrix[0, 0, 1], matrix[0, 0, 2]
@@ -299,7 +285,7 @@ def _place(control: Any, matrix: Any, placed: Any) -> None:
         placed[m, 3] = ZERO
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _restore_control(placed: Any, indices: Any, weights: Any, flat: Any, box: Any) -> None:
     """Fill `flat` `(3 N,)`; each store overruns into the next vertex, written after."""
     low, high = spread4(LIMIT), spread4(-LIMIT)
@@ -320,13 +306,13 @@ def _restore_control(placed: Any, indices: Any, weights: Any, flat: Any, box: An
     box[0], box[1], box[2], box[3] = lane4(low, 0), lane4(low, 1), lane4(high, 0), lane4(high, 1)
 
 
-def restore(
+def restore_with_bounds(
     position_map: NDArray[np.float32],
     texel: NDArray[np.int32],
     frame_from_crop: NDArray[np.float32],
     out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """Vertices in the frame from a position map in crop pixels.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vertices in the frame from a position map in crop pixels, and their `bounds`, in one pass.
 
     Args:
         position_map: `(256, 256, 3)` float32 crop pixels, z towards the camera.
@@ -335,18 +321,9 @@ def restore(
         out: `(N, 3)` float32, C order, or None.
 
     Returns:
-        `out`, frame pixels, z with minimum 0. Entries that are not finite count as 0.
+        Vertices `(N, 3)`, frame pixels, z with minimum 0, and their box `(4,)` xyxy. Entries that
+        are not finite count as 0.
     """
-    return restore_with_bounds(position_map, texel, frame_from_crop, out)[0]
-
-
-def restore_with_bounds(
-    position_map: NDArray[np.float32],
-    texel: NDArray[np.int32],
-    frame_from_crop: NDArray[np.float32],
-    out: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`restore` and `bounds` in one pass: vertices `(N, 3)` and box `(4,)` xyxy."""
     flat = np.ascontiguousarray(position_map, np.float32).reshape(-1, 3)
     matrix = np.ascontiguousarray(frame_from_crop, np.float32).reshape(1, 2, 3)
     out = output(out, (texel.shape[0], 3), np.float32)
@@ -355,7 +332,7 @@ def restore_with_bounds(
     return out, box
 
 
-@driver(fastmath=True)
+@cpu_loop(fastmath=True)
 def _restore(flat: Any, texel: Any, matrix: Any, out: Any, box: Any) -> None:
     a, b, c = matrix[0, 0, 0], matrix[0, 0, 1], matrix[0, 0, 2]
     d, e, f = matrix[0, 1, 0], matrix[0, 1, 1], matrix[0, 1, 2]
@@ -399,7 +376,7 @@ def bounds(vertices: NDArray[np.float32]) -> NDArray[np.float32]:
     return box
 
 
-@driver()
+@cpu_loop()
 def _bounds(vertices: Any, box: Any) -> None:
     low_x = low_y = np.float32(np.inf)
     high_x = high_y = np.float32(-np.inf)
@@ -416,54 +393,46 @@ def _bounds(vertices: Any, box: Any) -> None:
 def quantise(
     vertices: NDArray[np.float32],
 ) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]:
-    """Vertices as int16 levels: `vertex = level * scale + offset`, each axis of its own.
+    """Vertices as 16-bit steps: `vertex = scale * step + offset`, each axis of its own.
 
     Args:
-        vertices: `(N, 3)` float32. Entries that are not finite become the offset.
+        vertices: `(N, 3)` float32. Entries that are not finite count as 0.
 
     Returns:
-        Levels `(N, 3)` int16, scale `(3,)` and offset `(3,)` float32; the error of an entry is at
+        Steps `(N, 3)` int16, scale `(3,)` and offset `(3,)` float32; the error of an entry is at
         most half its scale, plus the rounding of float32.
     """
     vertices = as_points(vertices)
-    levels = np.empty(vertices.shape, np.int16)
+    steps = np.empty(vertices.shape, np.int16)
     scale, offset = np.empty(3, np.float32), np.empty(3, np.float32)
-    _quantise(vertices, levels, scale, offset)
-    return levels, scale, offset
+    _scale_and_offset(vertices, scale, offset)
+    _quantise(vertices, scale, offset, steps)
+    return steps, scale, offset
 
 
-@driver()
-def _quantise(vertices: Any, levels: Any, scale: Any, offset: Any) -> None:
-    for axis in range(3):
-        low, high = np.inf, -np.inf
-        for n in range(vertices.shape[0]):
-            value = np.float64(vertices[n, axis])
-            if abs(value) < np.inf:
-                low, high = min(low, value), max(high, value)
-        if low > high:
-            low = high = 0.0
-        scale[axis] = step_of(low, high)
-        offset[axis] = 0.5 * (low + high)
-        inverse, middle = 1.0 / np.float64(scale[axis]), np.float64(offset[axis])
-        for n in range(vertices.shape[0]):
-            levels[n, axis] = to_level(np.float64(vertices[n, axis]), inverse, middle)
+@cpu_loop()
+def _scale_and_offset(vertices: Any, scale: Any, offset: Any) -> None:
+    """Fill the scale and the offset of each axis, in one pass over the vertices."""
+    low_x = low_y = low_z = INFINITY
+    high_x = high_y = high_z = -INFINITY
+    for n in range(vertices.shape[0]):
+        x, y, z = counted(vertices[n, 0]), counted(vertices[n, 1]), counted(vertices[n, 2])
+        low_x, high_x = min(low_x, x), max(high_x, x)
+        low_y, high_y = min(low_y, y), max(high_y, y)
+        low_z, high_z = min(low_z, z), max(high_z, z)
+    if vertices.shape[0] == 0:
+        low_x = low_y = low_z = high_x = high_y = high_z = ZERO
+    scale[0], offset[0] = scale_of_range(low_x, high_x), offset_of_range(low_x, high_x)
+    scale[1], offset[1] = scale_of_range(low_y, high_y), offset_of_range(low_y, high_y)
+    scale[2], offset[2] = scale_of_range(low_z, high_z), offset_of_range(low_z, high_z)
 
 
-def dequantise(
-    levels: NDArray[np.int16],
-    scale: NDArray[np.float32],
-    offset: NDArray[np.float32],
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """The vertices `(N, 3)` float32 of `quantise`."""
-    levels = np.ascontiguousarray(levels, np.int16)
-    out = output(out, (levels.shape[0], 3), np.float32)
-    _dequantise(levels, scale, offset, out)
-    return out
-
-
-@driver(fastmath=True)
-def _dequantise(levels: Any, scale: Any, offset: Any, out: Any) -> None:
-    for n in range(levels.shape[0]):
-        for axis in range(3):
-            out[n, axis] = from_level(np.float32(levels[n, axis]), scale[axis], offset[axis])
+@cpu_loop()
+def _quantise(vertices: Any, scale: Any, offset: Any, steps: Any) -> None:
+    """Fill the steps; scale and offset in registers, so that LLVM vectorises the loop."""
+    scale_x, scale_y, scale_z = scale[0], scale[1], scale[2]
+    offset_x, offset_y, offset_z = offset[0], offset[1], offset[2]
+    for n in range(vertices.shape[0]):
+        steps[n, 0] = step_of(vertices[n, 0], scale_x, offset_x)
+        steps[n, 1] = step_of(vertices[n, 1], scale_y, offset_y)
+        steps[n, 2] = step_of(vertices[n, 2], scale_z, offset_z)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.kernels import raster
-from streamprn.kernels._jit import as_points, as_triangles, driver, scratch
+from streamprn.kernels._jit import as_points, as_triangles, cpu_loop, inner, scratch
 from streamprn.kernels.normals import vertex_normals
 
 if TYPE_CHECKING:
@@ -47,12 +47,32 @@ def visible_vertices(
         normals = vertex_normals(
             vertices, triangles, scratch("normals", vertices.shape, np.float32)
         )
-    placed = scratch("placed", vertices.shape, np.float32)
-    _place(vertices, side, placed)
+    placed = place(vertices, side, scratch("placed", vertices.shape, np.float32))
     depth = scratch("visibility", (side, side), np.float32)
     raster.depth(placed, triangles, side, side, depth)
-    visible = np.empty(vertices.shape[0], np.bool_)
-    _visible(placed, normals, depth, np.float32(BIAS * side), GRAZING, visible)
+    return seen(placed, normals, depth)
+
+
+def place(
+    vertices: NDArray[np.float32], side: int, out: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Vertices `(N, 3)` moved into a square image of their own, `side` pixels; returns `out`."""
+    _place(vertices, side, out)
+    return out
+
+
+def seen(
+    placed: NDArray[np.float32], normals: NDArray[np.float32], depth: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """`(N,)` bool: whether vertices of `place` face the camera and are on the surface drawn.
+
+    Args:
+        placed: `(N, 3)` float32, pixels of `depth`.
+        normals: `(N, 3)` float32 of `normals.vertex_normals`.
+        depth: `(side, side)` float32 of `raster.depth`.
+    """
+    visible = np.empty(placed.shape[0], np.bool_)
+    _visible(placed, normals, depth, np.float32(BIAS * depth.shape[0]), GRAZING, visible)
     return visible
 
 
@@ -67,7 +87,7 @@ def visible_landmarks(
     return visible_vertices(vertices, triangles, normals, side)[landmarks]
 
 
-@driver()
+@inner()
 def _lowest_around(depth: Any, x: Any, y: Any) -> Any:
     """The lowest depth of the four pixels around; minus infinity where one is background.
 
@@ -85,7 +105,7 @@ def _lowest_around(depth: Any, x: Any, y: Any) -> Any:
     return low
 
 
-@driver()
+@cpu_loop()
 def _place(vertices: Any, side: Any, placed: Any) -> None:
     """Scale and shift the finite vertices into an image of `side` pixels, a pixel from its edge."""
     low_x = low_y = np.float32(np.inf)
@@ -103,7 +123,7 @@ def _place(vertices: Any, side: Any, placed: Any) -> None:
         placed[n, 2] = vertices[n, 2] * scale
 
 
-@driver()
+@cpu_loop()
 def _visible(placed: Any, normals: Any, depth: Any, bias: Any, grazing: Any, visible: Any) -> None:
     height, width = depth.shape
     for n in range(placed.shape[0]):

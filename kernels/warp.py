@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from streamprn.kernels._jit import driver, frozen, maths, output
+from streamprn.kernels._jit import cpu_loop, frozen, inner, maths, output
 from streamprn.kernels._lanes import (
     add4,
     lane4,
@@ -171,7 +171,7 @@ def _colour_terms(full_range: bool, bt709: bool) -> tuple[float, ...]:
     return black, luma, red_v, -blue_u * kb / kg, -red_v * kr / kg, blue_u
 
 
-@driver()
+@inner()
 def _row_inside(m: Any, r: Any, count: Any, width: Any, height: Any, margin: Any) -> Any:
     """Whether all samples of a crop row lie at least `margin` pixels inside the image."""
     first, last = -HALF, np.float32(count) - HALF
@@ -188,7 +188,7 @@ def _row_inside(m: Any, r: Any, count: Any, width: Any, height: Any, margin: Any
     return low_x >= margin and low_y >= margin and high_x < right and high_y < bottom
 
 
-@driver()
+@inner()
 def _fill(row: Any, value: Any) -> None:
     for column in range(row.shape[0]):
         row[column, 0] = row[column, 1] = row[column, 2] = value
@@ -244,7 +244,7 @@ def _rgb_row(
                 row[column, channel] = lane4(total, channel)
 
 
-@driver(fastmath=True)
+@inner(fastmath=True)
 def _rgb_row_inside(image: Any, m: Any, r: Any, taps: Any, gain: Any, bias: Any, row: Any) -> None:
     if taps[0] == 1 and taps[1] == 1:
         _rgb_row(image, m, r, 1, 1, gain, bias, row)
@@ -254,7 +254,7 @@ def _rgb_row_inside(image: Any, m: Any, r: Any, taps: Any, gain: Any, bias: Any,
         _rgb_row(image, m, r, taps[0], taps[1], gain, bias, row)
 
 
-@driver()
+@inner()
 def _rgb_row_border(
     image: Any, m: Any, r: Any, across: Any, down: Any, gain: Any, bias: Any, zero: Any, row: Any
 ) -> None:
@@ -277,7 +277,7 @@ def _rgb_row_border(
         row[column, 2] = blue * weight + bias
 
 
-@driver()
+@cpu_loop()
 def _warp_rgb(image: Any, matrices: Any, scale: Any, bias: Any, zero: Any, out: Any) -> None:
     height, width = image.shape[0], image.shape[1]
     size = out.shape[1]
@@ -349,7 +349,7 @@ def _yuv_row(
         row[column, 2] = scale * yuv_blue(light, cb, gain, blue_u) + bias
 
 
-@driver(fastmath=True)
+@inner(fastmath=True)
 def _yuv_row_inside(
     luma: Any,
     chroma_u: Any,
@@ -394,7 +394,7 @@ def _yuv_row_inside(
         )
 
 
-@driver()
+@inner()
 def _yuv_row_border(
     luma: Any,
     chroma_u: Any,
@@ -440,7 +440,7 @@ def _yuv_row_border(
         row[column, 2] = scale * yuv_blue(y, cb, gain, blue_u) + bias
 
 
-@driver()
+@cpu_loop()
 def _warp_yuv(
     luma: Any,
     chroma_u: Any,

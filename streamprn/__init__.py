@@ -6,15 +6,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamprn.config import Config, SourceConfig
+    from streamprn.engines.predict import Predictor
+    from streamprn.errors import StreamPRNError
+    from streamprn.faces.smooth import Smoothing
+    from streamprn.faces.tracker import Tracker, open_engine
+    from streamprn.live.pipeline import Pipeline
+    from streamprn.records import Face, Kind, Pose
     from streamprn.wire.publish import Publisher
     from streamprn.wire.subscribe import Subscriber
 
     __version__: str
 
-__all__ = ["Publisher", "Subscriber", "__version__"]
+__all__ = [
+    "Config",
+    "Face",
+    "Kind",
+    "Pipeline",
+    "Pose",
+    "Predictor",
+    "Publisher",
+    "Smoothing",
+    "SourceConfig",
+    "StreamPRNError",
+    "Subscriber",
+    "Tracker",
+    "__version__",
+    "open_engine",
+]
 
 # Loaded on first use: `import streamprn` itself loads no ZeroMQ, NumPy or video library.
-_LAZY = {"Publisher": "streamprn.wire.publish", "Subscriber": "streamprn.wire.subscribe"}
+_LAZY = {
+    "Config": "streamprn.config",
+    "Face": "streamprn.records",
+    "Kind": "streamprn.records",
+    "Pipeline": "streamprn.live.pipeline",
+    "Pose": "streamprn.records",
+    "Predictor": "streamprn.engines.predict",
+    "Publisher": "streamprn.wire.publish",
+    "Smoothing": "streamprn.faces.smooth",
+    "SourceConfig": "streamprn.config",
+    "StreamPRNError": "streamprn.errors",
+    "Subscriber": "streamprn.wire.subscribe",
+    "Tracker": "streamprn.faces.tracker",
+    "open_engine": "streamprn.faces.tracker",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,120 +1,149 @@
-"""Bounded hand-over of frames from one reader thread to the pipeline."""
+"""A bounded queue between two threads, with its statistics."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from streamprn.records import Frame
+__all__ = ["Channel", "ChannelStatistics"]
 
-__all__ = ["Mailbox"]
-
-_STOP_POLL_S = 0.05
+T = TypeVar("T")
 
 
-class Mailbox:
-    """A bounded queue of frames with one writer, in one of two modes.
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """What a channel holds and has seen.
 
-    With `newest` a full box drops its oldest frame for the new one and counts it: what a live
-    source needs, whose old frames are worth nothing. Without it a full box makes the writer wait,
-    and nothing is lost: what a file needs.
-
-    Several boxes may share one `ready` condition, so that one consumer waits for all of them:
-
-        with ready:
-            while (frame := next_of(boxes)) is None:
-                ready.wait(timeout)
-
-    Args:
-        capacity: frames held at most, at least 1.
-        newest: drop the oldest frame instead of making the writer wait.
-        ready: notified after every `put` and on `close`.
+    Attributes:
+        waiting: items held now.
+        capacity: items held at most.
+        accepted: items ever put in, dropped ones included.
+        dropped: items that a newer one replaced before anybody took them.
+        oldest_age_ns: how long the oldest item held has waited; 0 where there is none.
     """
 
-    def __init__(self, capacity: int, *, newest: bool, ready: threading.Condition) -> None:
+    waiting: int
+    capacity: int
+    accepted: int
+    dropped: int
+    oldest_age_ns: int
+
+
+class Channel(Generic[T]):
+    """Hands items from one thread to another, a bounded number at a time.
+
+    With `newest` a full channel drops its oldest item for the new one and counts it: right for a
+    live source, whose old frames are worth nothing. Without it a full channel makes the writer
+    wait, and nothing is lost: right for a file.
+
+    Nobody polls: whoever waits is woken by an item, by room, or by `close`. A reader of several
+    channels gives all of them one `ready` condition and waits for that.
+
+    Args:
+        capacity: items held at most, at least 1.
+        newest: drop the oldest item instead of making the writer wait.
+        ready: notified after every `put`, and by `close`.
+    """
+
+    def __init__(
+        self, capacity: int, *, newest: bool = False, ready: threading.Condition | None = None
+    ) -> None:
         if capacity < 1:
-            raise ValueError(f"a mailbox holds at least one frame, got capacity={capacity}")
+            raise ValueError(f"a channel holds at least one item, got capacity={capacity}")
         self.capacity = capacity
         self.newest = newest
         self._ready = ready
-        self._frames: deque[Frame] = deque()
-        # A lock of its own: the writer must never hold `ready` while it waits for room.
-        self._room = threading.Condition(threading.Lock())
+        self._items: deque[tuple[int, T]] = deque()
+        # Of its own: a writer must never hold `ready` while it waits for room.
+        self._changed = threading.Condition(threading.Lock())
         self._closed = False
         self._dropped = 0
         self._accepted = 0
 
-    def put(self, frame: Frame, stop: threading.Event) -> bool:
-        """Hand over a frame; wait for room unless the box keeps the newest only.
-
-        Args:
-            frame: the frame.
-            stop: ends the wait.
+    def put(self, item: T) -> bool:
+        """Hand over an item; wait for room unless the channel keeps the newest only.
 
         Returns:
-            Whether the frame was accepted; False once the box is closed or `stop` is set.
+            Whether it was accepted; False once the channel is closed.
         """
-        with self._room:
-            if not self._make_room(stop):
+        with self._changed:
+            while not self._closed and len(self._items) >= self.capacity:
+                if self.newest:
+                    self._items.popleft()
+                    self._dropped += 1
+                else:
+                    self._changed.wait()
+            if self._closed:
                 return False
-            self._frames.append(frame)
+            self._items.append((time.monotonic_ns(), item))
             self._accepted += 1
-        with self._ready:
-            self._ready.notify_all()
+            self._changed.notify_all()
+        self._tell_ready()
         return True
 
-    def _make_room(self, stop: threading.Event) -> bool:
-        while not self._closed:
-            if len(self._frames) < self.capacity:
-                return True
-            if self.newest:
-                self._frames.popleft()
-                self._dropped += 1
-            elif stop.is_set():
-                return False
-            else:
-                self._room.wait(_STOP_POLL_S)
-        return False
+    def take(self) -> T | None:
+        """The oldest item held, or None where there is none now; never waits."""
+        with self._changed:
+            return self._pop()
 
-    def take(self) -> Frame | None:
-        """Take the oldest frame held, or None when there is none now; never waits."""
-        with self._room:
-            if not self._frames:
-                return None
-            frame = self._frames.popleft()
-            self._room.notify()
-            return frame
+    def receive(self) -> T | None:
+        """Wait for an item; None once the channel is closed and empty."""
+        with self._changed:
+            while not self._items and not self._closed:
+                self._changed.wait()
+            return self._pop()
+
+    def __iter__(self) -> Iterator[T]:
+        """Receive until the channel is closed and empty."""
+        while (item := self.receive()) is not None:
+            yield item
+
+    def _pop(self) -> T | None:
+        if not self._items:
+            return None
+        _, item = self._items.popleft()
+        self._changed.notify_all()
+        return item
 
     def close(self) -> None:
-        """Accept no more frames; those held can still be taken. Wakes everybody who waits."""
-        with self._room:
+        """Accept no more items; those held can still be taken. Wakes everybody who waits."""
+        with self._changed:
             self._closed = True
-            self._room.notify_all()
-        with self._ready:
-            self._ready.notify_all()
+            self._changed.notify_all()
+        self._tell_ready()
 
     def clear(self) -> None:
-        """Drop the frames held, without counting them."""
-        with self._room:
-            self._frames.clear()
-            self._room.notify_all()
+        """Let go of the items held, without counting them."""
+        with self._changed:
+            self._items.clear()
+            self._changed.notify_all()
+
+    def _tell_ready(self) -> None:
+        if self._ready is not None:
+            with self._ready:
+                self._ready.notify_all()
 
     @property
     def closed(self) -> bool:
-        """Whether no more frames will come (some may still be held)."""
+        """Whether no more items will come (some may still be held)."""
         return self._closed
 
     @property
-    def dropped(self) -> int:
-        """Frames replaced by newer ones before anybody took them."""
-        return self._dropped
+    def drained(self) -> bool:
+        """Whether no item is held and none will come."""
+        return self._closed and not self._items
 
-    @property
-    def accepted(self) -> int:
-        """Frames ever accepted, dropped ones included."""
-        return self._accepted
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot."""
+        with self._changed:
+            age = time.monotonic_ns() - self._items[0][0] if self._items else 0
+            return ChannelStatistics(
+                len(self._items), self.capacity, self._accepted, self._dropped, age
+            )
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._items)

@@ -53,6 +53,10 @@ class BackendError(StreamPRNError):
     """A runtime or device is absent or failed; another backend may still work."""
 
 
+class FaceLostError(BackendError):
+    """A face cannot be computed any more: the GPU that holds its vertices has failed."""
+
+
 class PublishError(StreamPRNError):
     """The publisher cannot bind or send."""
 

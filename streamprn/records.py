@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     UInt8 = NDArray[np.uint8]
 
 __all__ = [
+    "FRAME_KINDS",
     "Detection",
     "DevicePlanes",
-    "FaceResult",
+    "Face",
     "Frame",
     "FrameImage",
     "FrameResult",
     "Kind",
     "Pose",
-    "ResidentFace",
-    "RestoredFace",
+    "QuantisedVertices",
     "Roi",
     "SourceState",
     "SourceStatus",
@@ -57,6 +58,10 @@ class Kind(StrEnum):
     STATS = "stats"
 
 
+#: The kinds that one `FrameResult` gives, in the order of sending: the smallest first.
+FRAME_KINDS = (Kind.FACE, Kind.MESH, Kind.TEXTURE, Kind.DEPTH, Kind.IMAGE)
+
+
 class SourceState(StrEnum):
     """Where a source stands, as published on `<stream>/status`."""
 
@@ -64,6 +69,7 @@ class SourceState(StrEnum):
     LIVE = "live"
     STALLED = "stalled"
     RECONNECTING = "reconnecting"
+    PAUSED = "paused"
     ENDED = "ended"
     FAILED = "failed"
 
@@ -250,95 +256,78 @@ class Pose:
     quaternion: Float64
 
 
-#: float32 vertices of a face that has none on the host.
-NO_VERTICES = np.zeros((0, 3), np.float32)
-NO_VERTICES.flags.writeable = False
+class QuantisedVertices(NamedTuple):
+    """Vertices as 16-bit steps: a vertex is `scale * steps + offset`, axis by axis.
 
-#: `(N, 3)` int16 levels, `(3,)` float32 scale and `(3,)` float32 offset of each axis.
-Levels = tuple["NDArray[np.int16]", "Float32", "Float32"]
+    Attributes:
+        steps: `(N, 3)` int16.
+        scale: `(3,)` float32, frame pixels of one step.
+        offset: `(3,)` float32, frame pixels.
+    """
+
+    steps: NDArray[np.int16]
+    scale: Float32
+    offset: Float32
 
 
-class ResidentFace(Protocol):
-    """A face whose vertices are still on a GPU, which computes from them what somebody wants."""
+class Face(Protocol):
+    """One dense 3D face of one frame, from the engine to the wire.
+
+    What costs time is computed when it is first asked for, and kept. Where the vertices are, on
+    the host or on a GPU, is the engine's affair. One thread at a time may ask.
+
+    Raises:
+        FaceLostError: from any property but `id`, `score` and `roi`: the GPU that holds the
+            vertices has failed.
+    """
+
+    @property
+    def id(self) -> int:
+        """Stable while the face is followed, unique within its stream, from 1 on."""
+
+    @property
+    def score(self) -> float:
+        """0..1, the engine's confidence, or the detector's where the engine gives none."""
+
+    @property
+    def roi(self) -> Roi:
+        """The region that the network saw."""
 
     @property
     def box_xyxy(self) -> Float32:
-        """`(4,)` float32, bounds of the vertices, frame pixels."""
+        """`(4,)` float32: x0, y0, x1, y1 of the vertices, frame pixels."""
 
     @property
     def landmarks(self) -> Float32:
-        """`(68, 3)` float32, frame pixels."""
+        """`(68, 3)` float32, frame pixels, the iBUG/300-W order."""
 
     @property
     def pose(self) -> Pose:
         """See `Pose`."""
 
+    @property
     def vertices(self) -> Float32:
-        """`(N, 3)` float32, frame pixels; downloaded now."""
+        """`(N, 3)` float32, frame pixels, z towards the camera with minimum 0."""
 
-    def visible_landmarks(self) -> NDArray[np.bool_]:
-        """`(68,)` bool."""
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """`(68,)` bool: the landmark faces the camera and nothing of the face is before it."""
 
-    def texture(self, image: FrameImage) -> UInt8:
-        """`(T, T, 3)` uint8 UV texture of the frame that it was found in."""
+    @property
+    def quantised_vertices(self) -> QuantisedVertices:
+        """The vertices as 16-bit steps."""
 
-    def levels(self) -> Levels:
-        """The vertices quantised: int16 `(N, 3)`, scale and offset of each axis."""
+    @property
+    def texture(self) -> UInt8:
+        """`(T, T, 3)` uint8 RGB: the frame at every texel of the UV layout."""
 
-    def depth(self, others: Sequence[Any], size_wh: tuple[int, int]) -> Float32:
-        """`(H, W)` float32 depth image of this face and others of the same GPU."""
+    def depth_image(self, size_wh: tuple[int, int], others: Sequence[Any] = ()) -> Float32:
+        """`(H, W)` float32: z of the nearest surface, NaN where there is no face.
 
-
-@dataclass(frozen=True, slots=True)
-class RestoredFace:
-    """A followed face in the frame, before anything is computed from it.
-
-    Attributes:
-        id: see `FaceResult`, as are `score` and `roi`.
-        score: 0..1.
-        roi: the region that the network saw.
-        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0; `(0, 3)` of
-            a resident face.
-        box_xyxy: `(4,)` float32, their bounds.
-        resident: the face on the GPU, where its vertices are not on the host.
-    """
-
-    id: int
-    score: float
-    roi: Roi
-    vertices: Float32
-    box_xyxy: Float32
-    resident: ResidentFace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FaceResult:
-    """One dense 3D face of one frame.
-
-    Attributes:
-        id: stable while the face is tracked, unique within the stream.
-        score: 0..1, the engine's or the detector's confidence.
-        box_xyxy: `(4,)` float32, the bounding box of the vertices, frame pixels.
-        roi: the region that the network saw.
-        vertices: `(N, 3)` float32, frame pixels, z towards the camera with minimum 0; `(0, 3)`
-            where they are on a GPU and nobody asked for them.
-        landmarks: `(68, 3)` float32, the same space, the iBUG/300-W order.
-        pose: see `Pose`.
-        visible: `(68,)` bool, or None where nobody asked.
-        texture: `(T, T, 3)` uint8 UV texture, or None where nobody asked.
-        levels: the vertices quantised, where a GPU has done that; see `Levels`.
-    """
-
-    id: int
-    score: float
-    box_xyxy: Float32
-    roi: Roi
-    vertices: Float32
-    landmarks: Float32
-    pose: Pose
-    visible: NDArray[np.bool_] | None = None
-    texture: UInt8 | None = None
-    levels: Levels | None = None
+        Args:
+            size_wh: W and H of the image, frame pixels.
+            others: further faces of the same frame and engine to draw.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,18 +342,37 @@ class Stamps:
     wall: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FrameResult:
     """Everything found in one frame.
 
-    `depth` is `(H, W)` float32, the z of the nearest face surface over all faces, NaN where there
-    is none; None where nobody asked. `spans_ns` holds the time spent in each stage by name
-    (`decode`, `track`, `crop`, `network`, `geometry`, ...).
+    Attributes:
+        frame: where it was found.
+        faces: in the order of their birth.
+        tracked_ns: when detection and tracking had chosen the regions to look at, monotonic.
+        inferred_ns: when the network had seen them, monotonic.
+        spans_ns: time spent in each stage by name (`decode`, `track`, `crop`, `network`,
+            `geometry`, ...); not to be changed.
     """
 
     frame: Frame
-    faces: tuple[FaceResult, ...]
+    faces: tuple[Face, ...]
     tracked_ns: int
     inferred_ns: int
-    depth: Float32 | None = None
     spans_ns: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def depth(self) -> Float32:
+        """`(H, W)` float32: z of the nearest surface of all faces, NaN where there is none."""
+        image = self.frame.image
+        if not self.faces:
+            return np.full((image.height, image.width), np.nan, np.float32)
+        first, *others = self.faces
+        return first.depth_image((image.width, image.height), others)
+
+    def with_span(self, name: str, duration_ns: int) -> FrameResult:
+        """A copy that also tells the time of one more stage."""
+        copy = replace(self, spans_ns={**self.spans_ns, name: duration_ns})
+        if "depth" in self.__dict__:
+            copy.__dict__["depth"] = self.depth
+        return copy

@@ -1,8 +1,8 @@
-"""The chain that stays on the GPU: packets' pictures in, vertices and poses out.
+"""The chain in which faces stay on a device: decoded pictures in, vertices and poses out.
 
-`staging` lays frames out for the upload; `chain` orders copies, kernels and network for a batch of
-faces and overlaps neighbouring batches; `gpu` is the device that they run on (PyCUDA's context,
-streams, events and page-locked memory, Numba's launches, CUDA graphs); `failures` turns what the
-driver says into errors that a user can act on; `probe` tells what this machine has. `chain` and
-`staging` know nothing of a GPU, so that Numba's simulator runs them in the tests.
+`staging` lays frames out for the upload; `slot` puts the copies, the kernels and the network of a
+batch into a stream; `chain` overlaps neighbouring batches; `face` and `surface` compute later from
+vertices that are still there; `predict` is the chain as the pipeline takes it. `contract` says what
+they ask of a device. They know no GPU library: `streamprn.engines.cuda` answers on a GPU, Numba's
+simulator in the tests.
 """

@@ -1,4 +1,7 @@
-"""What the chain asks of a GPU and of a network: `gpu` and the simulator of the tests answer."""
+"""What the chain asks of a device and of a network.
+
+`streamprn.engines.cuda.gpu` answers on a GPU, and Numba's simulator in the tests.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from streamprn.engines.device.staging import window_around
 from streamprn.engines.device.upload import FrameUpload, constant
+from streamprn.records import QuantisedVertices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from streamprn.engines.device.contract import Device
     from streamprn.engines.topology import Topology
+    from streamprn.errors import BackendError
     from streamprn.kernels.cuda.kernel import Kernel
     from streamprn.kernels.sampling import Chart
     from streamprn.records import FrameImage
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 #: What a renderer keeps after `release`: enough to say that its device was closed.
-KEPT = ("_device", "topology", "_texture_size")
+KEPT = ("_device", "topology", "_texture_size", "failure")
 
 
 class HeldVertices:
@@ -86,9 +88,10 @@ class VertexStore:
 
 
 class SurfaceRenderer:
-    """Vertices, visibility, textures, levels and depth images of held faces.
+    """Vertices, visibility, textures, quantised vertices and depth images of held faces.
 
     Every method waits for its result. One thread at a time may use it, beside the chain's.
+    `failure` is what the device last said to somebody who asked for a face, or None.
 
     Args:
         device: the chain's.
@@ -98,6 +101,7 @@ class SurfaceRenderer:
 
     def __init__(self, device: Device, topology: Topology, texture_size: int = 256) -> None:
         self._device, self.topology, self._texture_size = device, topology, texture_size
+        self.failure: BackendError | None = None
         count = topology.vertex_count
         with device.current():
             self._stream = device.stream()
@@ -155,19 +159,22 @@ class SurfaceRenderer:
             texture: NDArray[np.uint8] = host[0].copy()
             return texture
 
-    def levels(self, held: HeldVertices) -> tuple[NDArray[np.int16], Float32, Float32]:
-        """`(N, 3)` int16, scale `(3,)` and offset `(3,)`, as `streamprn.kernels.uv.quantise`."""
+    def quantised_vertices(self, held: HeldVertices) -> QuantisedVertices:
+        """As `streamprn.kernels.uv.quantise`."""
         from streamprn.kernels.cuda.faces import settle_vertices
 
-        host, levels, host_steps, steps = self._levels
+        host_steps, steps, host_scale_offset, scale_offset = self._quantised
         with self._device.current():
             self._send(held)
             count = self.topology.vertex_count
-            self._launch(settle_vertices, count, held.array, self._row[1], True, levels, steps)
-            self._device.download(host, levels, self._stream)
+            self._launch(
+                settle_vertices, count, held.array, self._row[1], True, steps, scale_offset
+            )
             self._device.download(host_steps, steps, self._stream)
+            self._device.download(host_scale_offset, scale_offset, self._stream)
             self._device.synchronize(self._stream)
-            return host[0].copy(), host_steps[0, 0].copy(), host_steps[0, 1].copy()
+            scale, offset = host_scale_offset[0].copy()
+            return QuantisedVertices(host_steps[0].copy(), scale, offset)
 
     def depth(self, faces: Sequence[HeldVertices], size_wh: tuple[int, int]) -> Float32:
         """`(H, W)` float32: z of the nearest surface of the faces, NaN where there is none."""
@@ -260,7 +267,7 @@ class SurfaceRenderer:
         return *constants, *pair
 
     @cached_property
-    def _levels(self) -> tuple[Any, ...]:
+    def _quantised(self) -> tuple[Any, ...]:
         shape, device = (1, self.topology.vertex_count, 3), self._device
         with device.current():
             return (

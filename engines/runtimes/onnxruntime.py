@@ -25,6 +25,8 @@ def unusable() -> str:
 class OnnxRuntime:
     """One network in one session; any batch size."""
 
+    on_gpu = False
+
     def __init__(self, network: NetworkSpec) -> None:
         onnxruntime = import_quietly()
         options = onnxruntime.SessionOptions()

@@ -31,6 +31,8 @@ class OpenVinoRuntime:
     static one costs 0.2 s of start-up for at most 10 % of the time of the batches it fits.
     """
 
+    on_gpu = False
+
     def __init__(self, network: NetworkSpec) -> None:
         openvino = import_quietly()
         self._network = network

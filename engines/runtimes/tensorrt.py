@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamprn.engines.cuda import driver
 from streamprn.engines.tensorrt import api as packages
-from streamprn.engines.tensorrt import driver
 from streamprn.engines.tensorrt.build import Recipe, build
 from streamprn.engines.tensorrt.plans import Plan, PlanStore
 from streamprn.errors import BackendError, EngineError
@@ -190,6 +190,8 @@ class TensorRtRuntime:
     Copies go through page-locked buffers on a stream of its own; the buffers are made once, for
     the largest batch.
     """
+
+    on_gpu = True
 
     def __init__(self, api: Api, plan: Plan) -> None:
         self._driver = driver.driver()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from streamprn.engines.tensorrt import driver
+from streamprn.engines.cuda import driver
 from streamprn.engines.tensorrt.plans import PlanKey, digest
 from streamprn.errors import BackendError, EngineError, InputError
 

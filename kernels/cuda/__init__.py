@@ -1,4 +1,4 @@
-"""CUDA drivers over the formulas of `streamprn.kernels.maths`.
+"""CUDA kernels over the formulas of `streamprn.kernels.maths`.
 
 Each module holds the kernels of one job; `catalogue.KERNELS` lists them all. Importing this
 package loads nothing; importing a module of it loads `numba.cuda`, which needs neither a driver

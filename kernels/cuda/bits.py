@@ -11,6 +11,7 @@ import numpy as np
 from numba import config
 
 from streamprn.kernels._jit import maths
+from streamprn.kernels.cuda.kernel import cuda
 
 if config.ENABLE_CUDASIM:
 
@@ -23,14 +24,13 @@ if config.ENABLE_CUDASIM:
         return np.int32(bits).view(np.float32)
 
 else:
-    from numba.cuda import libdevice
 
     @maths
     def float_bits(value: Any) -> Any:
         """The bits of a float32 as an int32."""
-        return libdevice.float_as_int(value)
+        return cuda.libdevice.float_as_int(value)
 
     @maths
     def bits_float(bits: Any) -> Any:
         """The float32 of an int32's bits."""
-        return libdevice.int_as_float(bits)
+        return cuda.libdevice.int_as_float(bits)

@@ -3,7 +3,7 @@
 Three launches for a whole batch: `restore_map` (or `restore_control` after `subdivide_control`)
 reads each map once, writes the vertices and leaves per block the moments that a pose needs;
 `finish_faces` adds the blocks up and solves for the pose; `settle_vertices` moves z so that its
-minimum is 0, and writes the vertices as 16-bit levels for those who asked.
+minimum is 0, and quantises the vertices for those who asked.
 
 Slots of a block's partial sums, `SUMS` of them: 0..11 the moments `table[i] * vertex[j]` at
 `3 i + j` (see `streamprn.kernels.pose.Reference`), relative to the face's first vertex, so that a
@@ -22,10 +22,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import boolean, cuda, float32, float64, int16, int32
+from numba import boolean, float32, float64, int16, int32
 
 from streamprn.kernels._jit import maths
-from streamprn.kernels.cuda.kernel import kernel
+from streamprn.kernels.cuda.kernel import cuda, kernel
 from streamprn.kernels.maths.affine import (
     LIMIT,
     apply_row,
@@ -33,7 +33,7 @@ from streamprn.kernels.maths.affine import (
     finite_or_zero,
     scale_of,
 )
-from streamprn.kernels.maths.quantise import step_of, to_level
+from streamprn.kernels.maths.quantise import offset_of_range, scale_of_range, step_of
 from streamprn.kernels.maths.rotation import (
     horn_matrix,
     largest_eigenpair,
@@ -418,15 +418,15 @@ def finish_faces(
 @maths
 def low_of(results: Any, face: Any, axis: Any) -> Any:
     """The least settled coordinate of an axis; z starts at 0."""
-    return results[face, 20 + axis] if axis < 2 else 0.0
+    return float32(results[face, 20 + axis]) if axis < 2 else ZERO
 
 
 @maths
 def high_of(results: Any, face: Any, axis: Any) -> Any:
     """The greatest settled coordinate of an axis."""
     if axis < 2:
-        return results[face, 23 + axis]
-    return float64(float32(results[face, 25]) - float32(results[face, 22]))
+        return float32(results[face, 23 + axis])
+    return float32(results[face, 25]) - float32(results[face, 22])
 
 
 @kernel(
@@ -438,7 +438,9 @@ def high_of(results: Any, face: Any, axis: Any) -> Any:
     threads=THREADS,
     grid="x: vertices, y: faces",
 )
-def settle_vertices(vertices: Any, results: Any, with_levels: Any, levels: Any, steps: Any) -> None:
+def settle_vertices(
+    vertices: Any, results: Any, quantised: Any, steps: Any, scale_offset: Any
+) -> None:
     """Shift z so that its minimum is 0, and quantise the vertices where asked.
 
     The minimum is known only after all blocks of `restore_*` are done, hence a launch of its own;
@@ -447,24 +449,25 @@ def settle_vertices(vertices: Any, results: Any, with_levels: Any, levels: Any, 
     Args:
         vertices: `(B, N, 3)` float32, z changed in place.
         results: `(B, 32)` float64 of `finish_faces`.
-        with_levels: whether to fill the other two.
-        levels: `(B, N, 3)` int16, as `streamprn.kernels.uv.quantise`.
-        steps: `(B, 2, 3)` float32: scale and offset of each axis.
+        quantised: whether to fill the other two.
+        steps: `(B, N, 3)` int16, as `streamprn.kernels.uv.quantise`.
+        scale_offset: `(B, 2, 3)` float32: scale and offset of each axis.
     """
     face = cuda.blockIdx.y
     low_z = float32(results[face, 22])
     n = cuda.grid(1)
-    if with_levels and n < 3:
-        steps[face, 0, n] = step_of(low_of(results, face, n), high_of(results, face, n))
-        steps[face, 1, n] = 0.5 * (low_of(results, face, n) + high_of(results, face, n))
+    if quantised and n < 3:
+        low, high = low_of(results, face, n), high_of(results, face, n)
+        scale_offset[face, 0, n] = scale_of_range(low, high)
+        scale_offset[face, 1, n] = offset_of_range(low, high)
     while n < vertices.shape[1]:
         z = vertices[face, n, 2] - low_z
         vertices[face, n, 2] = z
-        if with_levels:
+        if quantised:
             for axis in range(3):
                 low, high = low_of(results, face, axis), high_of(results, face, axis)
-                inverse = 1.0 / float64(float32(step_of(low, high)))
-                offset = float64(float32(0.5 * (low + high)))
                 value = z if axis == 2 else vertices[face, n, axis]
-                levels[face, n, axis] = to_level(float64(value), inverse, offset)
+                steps[face, n, axis] = step_of(
+                    value, scale_of_range(low, high), offset_of_range(low, high)
+                )
         n += cuda.gridsize(1)

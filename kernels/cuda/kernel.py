@@ -1,4 +1,9 @@
-"""What a launch needs to know of a kernel, and the decorator that says it."""
+"""What a launch needs to know of a kernel, and the decorator that says it.
+
+The only module of the kernels that imports `numba.cuda`: the others take `cuda`, the functions that
+kernels are written with, from here. Declaring and compiling a kernel need neither a driver nor a
+GPU. `streamprn.engines.cuda.launch` launches it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numba import cuda, void
+
+__all__ = ["MAX_BLOCKS", "Kernel", "cuda", "kernel"]
 
 # Blocks along x that fill the largest GPU in sight (132 SMs) several times over.
 MAX_BLOCKS = 1024
@@ -20,7 +26,7 @@ class Kernel:
 
     Attributes:
         name: unique among the kernels.
-        dispatcher: Numba's; see `launch`.
+        dispatcher: Numba's; it compiles the kernel for the device that it is launched on.
         signature: the one set of argument types in use.
         threads: of a block, along x.
         grid: what the axes of the grid stand for, in words.
@@ -49,17 +55,12 @@ class Kernel:
         """Blocks along x for so many elements; the grid-stride loop does the rest."""
         return max(1, min(cap, -(-elements // self.threads)))
 
-    def launch(self, grid: tuple[int, ...], stream: Any, *arguments: Any) -> None:
-        """Put the kernel into a stream, with the types that it was proven for.
-
-        Args:
-            grid: blocks along x and y.
-            stream: Numba's, 0 for the default one.
-            arguments: arrays and scalars; Python integers become int32.
-        """
-        self.dispatcher[grid, self.threads, stream](
-            *(np.int32(value) if type(value) is int else value for value in arguments)
+    def compile(self, capability: tuple[int, int]) -> str:
+        """PTX for a compute capability, its entry named by Numba; see `toolchain.ptx`."""
+        text, _ = cuda.compile(
+            self.function, self.signature, cc=capability, device=False, abi="numba", output="ptx"
         )
+        return str(text)
 
 
 def kernel(*types: Any, threads: int, grid: str) -> Callable[[Callable[..., None]], Kernel]:

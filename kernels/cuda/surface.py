@@ -1,4 +1,4 @@
-"""The surface of faces: depth images, normals, visibility, colours and textures.
+"""The surface of faces: depth images, visibility of landmarks, and textures.
 
 A raster is an array of keys `(K, H, W)` int64, depth and triangle packed so that the greatest key
 is the nearest (`streamprn.kernels.maths.triangle.pack`): threads draw triangles in any order with
@@ -12,12 +12,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import boolean, cuda, float32, float64, int32, int64, uint8
+from numba import boolean, float32, float64, int32, int64, uint8
 
 from streamprn.kernels._jit import maths
 from streamprn.kernels.cuda.bits import bits_float, float_bits
 from streamprn.kernels.cuda.faces import high_of, low_of
-from streamprn.kernels.cuda.kernel import kernel
+from streamprn.kernels.cuda.kernel import cuda, kernel
 from streamprn.kernels.cuda.warp import frame_rgb
 from streamprn.kernels.maths.sample import to_byte
 from streamprn.kernels.maths.triangle import (
@@ -31,7 +31,6 @@ from streamprn.kernels.maths.triangle import (
     normal_z,
     pack,
     packed_depth,
-    packed_triangle,
     sortable_depth,
     usable,
 )
@@ -55,7 +54,7 @@ INFINITY = np.float32(np.inf)
 def adjacency(
     triangles: NDArray[np.int32], vertex_count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The other two corners of each vertex's triangles, for `vertex_normals`.
+    """The other two corners of each vertex's triangles, for `vertex_normal`.
 
     Args:
         triangles: `(T, 3)` int32.
@@ -187,50 +186,6 @@ def resolve_depth(keys: Any, depth: Any) -> None:
         place += cuda.gridsize(1)
 
 
-@kernel(
-    int64[:, :, ::1],
-    float32[:, :, ::1],
-    int32[:, ::1],
-    int32[:, :, ::1],
-    float32[:, :, :, ::1],
-    threads=128,
-    grid="x: pixels of an image, y: images",
-)
-def resolve_triangles(keys: Any, vertices: Any, triangles: Any, owner: Any, weights: Any) -> None:
-    """Triangle and barycentric coordinates of the nearest surface, of images in frame pixels.
-
-    Args:
-        keys: `(K, H, W)` int64.
-        vertices: `(B, N, 3)` float32, as they were drawn.
-        triangles: `(T, 3)` int32.
-        owner: `(K, H, W)` int32 to fill: `face * T + triangle`, -1 for none.
-        weights: `(K, H, W, 2)` float32 to fill: of the first and the second corner.
-    """
-    image = cuda.blockIdx.y
-    width = keys.shape[2]
-    place = cuda.grid(1)
-    while place < keys.shape[1] * width:
-        r, c = place // width, place % width
-        key = keys[image, r, c]
-        a = b = ZERO
-        found = -1
-        if key != EMPTY:
-            found = packed_triangle(key)
-            face, t = found // triangles.shape[0], found % triangles.shape[0]
-            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            px, py = np.float32(c), np.float32(r)
-            e0, e1, e2 = edges(
-                vertices[face, i, 0] - px, vertices[face, i, 1] - py,
-                vertices[face, j, 0] - px, vertices[face, j, 1] - py,
-                vertices[face, k, 0] - px, vertices[face, k, 1] - py,
-            )  # fmt: skip
-            total = e0 + e1 + e2
-            a, b = float32(e0 / total), float32(e1 / total)
-        owner[image, r, c] = found
-        weights[image, r, c, 0], weights[image, r, c, 1] = a, b
-        place += cuda.gridsize(1)
-
-
 @maths
 def vertex_normal(vertices: Any, face: Any, n: Any, start: Any, others: Any) -> Any:
     """Unit normal of a vertex from its own triangles; towards the camera where they have none."""
@@ -253,31 +208,6 @@ def vertex_normal(vertices: Any, face: Any, n: Any, start: Any, others: Any) -> 
     else:
         nx, ny, nz = ZERO, ZERO, ONE
     return nx, ny, nz
-
-
-@kernel(
-    float32[:, :, ::1],
-    int32[::1],
-    int32[:, ::1],
-    float32[:, :, ::1],
-    threads=128,
-    grid="x: vertices, y: faces",
-)
-def vertex_normals(vertices: Any, start: Any, others: Any, normals: Any) -> None:
-    """Unit normals, each vertex gathering its own triangles: no atomics, one fixed order of sums.
-
-    Args:
-        vertices: `(B, N, 3)` float32, frame pixels.
-        start: `(N + 1,)` int32 of `adjacency`.
-        others: `(3 T, 2)` int32 of `adjacency`.
-        normals: `(B, N, 3)` float32 to fill, as `streamprn.kernels.normals.vertex_normals`.
-    """
-    face = cuda.blockIdx.y
-    n = cuda.grid(1)
-    while n < start.shape[0] - 1:
-        nx, ny, nz = vertex_normal(vertices, face, n, start, others)
-        normals[face, n, 0], normals[face, n, 1], normals[face, n, 2] = nx, ny, nz
-        n += cuda.gridsize(1)
 
 
 @maths
@@ -308,33 +238,6 @@ def unhidden(vertices: Any, results: Any, keys: Any, face: Any, n: Any, facing: 
 
 @kernel(
     float32[:, :, ::1],
-    float32[:, :, ::1],
-    float64[:, ::1],
-    int64[:, :, ::1],
-    uint8[:, ::1],
-    threads=128,
-    grid="x: vertices, y: faces",
-)
-def visible_vertices(vertices: Any, normals: Any, results: Any, keys: Any, visible: Any) -> None:
-    """Which vertices face the camera and have nothing before them.
-
-    Args:
-        vertices: `(B, N, 3)` float32, frame pixels.
-        normals: `(B, N, 3)` float32.
-        results: `(B, 32)` float64 of `finish_faces`.
-        keys: `(B, SIDE, SIDE)` int64, each face drawn with `boxed`.
-        visible: `(B, N)` uint8 to fill, 0 or 1, as `streamprn.kernels.visibility`.
-    """
-    face = cuda.blockIdx.y
-    n = cuda.grid(1)
-    while n < vertices.shape[1]:
-        seen = unhidden(vertices, results, keys, face, n, normals[face, n, 2])
-        visible[face, n] = 1 if seen else 0
-        n += cuda.gridsize(1)
-
-
-@kernel(
-    float32[:, :, ::1],
     int32[::1],
     int32[::1],
     int32[:, ::1],
@@ -347,7 +250,7 @@ def visible_vertices(vertices: Any, normals: Any, results: Any, keys: Any, visib
 def visible_landmarks(
     vertices: Any, landmarks: Any, start: Any, others: Any, results: Any, keys: Any, visible: Any
 ) -> None:
-    """`vertex_normals` and `visible_vertices` of the landmarks alone.
+    """Which landmarks face the camera and have nothing before them.
 
     Args:
         vertices: `(B, N, 3)` float32, frame pixels.
@@ -356,7 +259,7 @@ def visible_landmarks(
         others: `(3 T, 2)` int32 of `adjacency`.
         results: `(B, 32)` float64 of `finish_faces`.
         keys: `(B, SIDE, SIDE)` int64, each face drawn with `boxed`.
-        visible: `(B, L)` uint8 to fill, 0 or 1.
+        visible: `(B, L)` uint8 to fill, 0 or 1, as `streamprn.kernels.visibility`.
     """
     face = cuda.blockIdx.y
     index = cuda.grid(1)
@@ -365,43 +268,6 @@ def visible_landmarks(
         _, _, facing = vertex_normal(vertices, face, n, start, others)
         visible[face, index] = 1 if unhidden(vertices, results, keys, face, n, facing) else 0
         index += cuda.gridsize(1)
-
-
-@kernel(
-    uint8[::1],
-    int32[:, ::1],
-    float32[:, ::1],
-    int32[::1],
-    float32[:, :, ::1],
-    uint8[:, :, ::1],
-    threads=128,
-    grid="x: vertices, y: faces",
-)
-def vertex_colours(
-    pool: Any, frames: Any, colours: Any, owner: Any, vertices: Any, out: Any
-) -> None:
-    """Bilinear colour of the frame under each vertex.
-
-    Args:
-        pool: flat uint8, see `streamprn.kernels.cuda.warp`, as are the next three.
-        frames: `(F, 9)` int32.
-        colours: `(F, 7)` float32.
-        owner: `(B,)` int32, the frame of each face, negative for none.
-        vertices: `(B, N, 3)` float32, frame pixels.
-        out: `(B, N, 3)` uint8 RGB to fill.
-    """
-    face = cuda.blockIdx.y
-    frame = owner[face]
-    if frame < 0:
-        return
-    n = cuda.grid(1)
-    while n < vertices.shape[1]:
-        red, green, blue = frame_rgb(
-            pool, frames, colours, frame, vertices[face, n, 0], vertices[face, n, 1]
-        )
-        out[face, n, 0], out[face, n, 1] = to_byte(red), to_byte(green)
-        out[face, n, 2] = to_byte(blue)
-        n += cuda.gridsize(1)
 
 
 @kernel(
@@ -431,10 +297,10 @@ def face_textures(
     """UV textures: at each texel, the frame under its point of the surface.
 
     Args:
-        pool: see `vertex_colours`, as are the next four.
+        pool: flat uint8, see `streamprn.kernels.cuda.warp`, as are the next two.
         frames: `(F, 9)` int32.
         colours: `(F, 7)` float32.
-        owner: `(B,)` int32.
+        owner: `(B,)` int32, the frame of each face, negative for none.
         vertices: `(B, N, 3)` float32.
         triangles: `(T, 3)` int32.
         chart: `(S, S)` int32 triangle of each texel, -1 for none: `sampling.Chart`.

@@ -73,25 +73,16 @@ def ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
         BackendError: numba-cuda or NVVM is missing.
     """
     try:
-        from numba import cuda
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            text, _ = cuda.compile(
-                kernel.function,
-                kernel.signature,
-                cc=capability,
-                device=False,
-                abi="numba",
-                output="ptx",
-            )
+            text = kernel.compile(capability)
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         raise BackendError(
             f"CUDA kernels cannot be compiled: {error}", hint="pip install 'numba-cuda[cu13]'"
         ) from error
     found = re.search(r"\.visible \.entry (\w+)\(", text)
     assert found, "NVVM wrote no entry"
-    return str(text.replace(found[1], kernel.name))
+    return text.replace(found[1], kernel.name)
 
 
 def assemble(

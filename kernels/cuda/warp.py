@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, cuda, float32, int32, uint8
+from numba import boolean, float32, int32, uint8
 
 from streamprn.kernels._jit import maths
-from streamprn.kernels.cuda.kernel import kernel
+from streamprn.kernels.cuda.kernel import cuda, kernel
 from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
 from streamprn.kernels.maths.sample import clamp, coverage, mix, yuv_blue, yuv_green, yuv_red
 

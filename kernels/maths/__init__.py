@@ -1,4 +1,4 @@
-"""Scalar formulas of the kernels, compiled alike into CPU and CUDA drivers.
+"""Scalar formulas of the kernels, compiled alike into CPU loops and CUDA kernels.
 
 No NumPy call, no allocation: scalars and array indexing only. Literals that meet float32 values
 are named float32 constants, since Numba takes a bare literal as float64 and widens the formula.

@@ -88,12 +88,6 @@ def pack(sortable: Integer, triangle: Integer) -> Integer:
 
 
 @maths
-def packed_triangle(key: Integer) -> Integer:
-    """The triangle of a packed key."""
-    return ID_MASK - (key & ID_MASK)
-
-
-@maths
 def packed_depth(key: Integer) -> Integer:
     """The sortable depth of a packed key; `sortable_depth` turns it back into float32 bits."""
     return key >> 32

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamprn.apps import images, outputs
+from streamprn.apps.clips import ClipFaces
 from streamprn.apps.video import ClipReader
 from streamprn.errors import InputError, StreamPRNError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from streamprn.records import Float32, UInt8
 
     Boxes = Mapping[str, list[Float32]]
+    FindFaces = Callable[[UInt8, Sequence[Float32] | None], list[Reconstruction]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,29 +237,47 @@ class BatchReconstructor:
     def process(self, item: Item) -> None:
         """Do one input; what goes wrong is noted in the report."""
         try:
-            for name, place, load in self._pictures(item):
-                self._process_picture(item, name, place, load)
+            if item.is_video:
+                self._process_video(item)
+            else:
+                load = partial(images.read_image, item.path)
+                self._process_picture(item, str(item.path), item.place, load, self._faces)
         except StreamPRNError as error:
             self.report.failures.append((str(item.path), str(error)))
 
-    def _pictures(self, item: Item) -> Iterator[tuple[str, Path, Callable[[], UInt8]]]:
-        if not item.is_video:
-            yield str(item.path), item.place, partial(images.read_image, item.path)
-            return
+    def _process_video(self, item: Item) -> None:
+        """Faces are followed, so that each has one id; given boxes count in every picture."""
+        every = self.options.every
         with ClipReader(item.path) as clip:
-            self._on_count(-(-clip.count // self.options.every))
-            for index, frame in clip.frames(self.options.every):
+            self._on_count(-(-clip.count // every))
+            follow = self._follow(
+                ClipFaces(self.reconstructor, clip.rate / every, self.reconstructor.max_faces)
+            )
+            for index, frame in clip.frames(every):
+                name = f"{item.path} frame {index}"
                 place = item.place / f"frame-{index:06d}"
-                yield f"{item.path} frame {index}", place, partial(np.asarray, frame)
+                find = follow if self._given_boxes(item) is None else self._faces
+                self._process_picture(item, name, place, partial(np.asarray, frame), find)
+
+    def _follow(self, clip: ClipFaces) -> FindFaces:
+        def find(image: UInt8, boxes: Sequence[Float32] | None) -> list[Reconstruction]:
+            del boxes
+            return [self.reconstructor.of_face(image, face) for face in clip.next(image)]
+
+        return find
+
+    def _faces(self, image: UInt8, boxes: Sequence[Float32] | None) -> list[Reconstruction]:
+        return self.reconstructor.reconstruct(image, boxes)
 
     def _process_picture(
-        self, item: Item, name: str, place: Path, load: Callable[[], UInt8]
+        self, item: Item, name: str, place: Path, load: Callable[[], UInt8], find: FindFaces
     ) -> None:
         start = time.perf_counter()
         options = self.options
         folder = options.out / place
         run = self._run_of(item)
-        if options.skip_existing and outputs.is_done(folder, name, options.outputs, run):
+        done = options.skip_existing and outputs.is_done(folder, name, options.outputs, run)
+        if done and not item.is_video:
             self._note(Row(name, None, 0.0, "done before"))
             return
         full = load()
@@ -266,7 +286,10 @@ class BatchReconstructor:
         if boxes is not None:
             zoom = image.shape[1] / full.shape[1]
             boxes = [np.asarray(zoom * (box + 0.5) - 0.5, np.float32) for box in boxes]
-        faces = self.reconstructor.reconstruct(image, boxes)
+        faces = find(image, boxes)
+        if done:  # in a video: looked at all the same, or the ids would begin anew
+            self._note(Row(name, None, 0.0, "done before"))
+            return
         files = outputs.PictureFiles(
             image, faces, self.reconstructor.engine.crop, folder, options.outputs, run
         )

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamprn.apps.video import ClipReader, ClipWriter
-from streamprn.faces.follow import observe
-from streamprn.faces.geometry import Smoother, Smoothing
-from streamprn.faces.predict import Regressor, View
-from streamprn.faces.track import FaceTracker, TrackRules
+from streamprn.engines.predict import HostPredictor, RefineRule
+from streamprn.faces.detect import DetectionIntervals, IntervalDetection
+from streamprn.faces.follow import Follower
+from streamprn.faces.smooth import Smoother, Smoothing
+from streamprn.faces.track import TrackRules
 from streamprn.records import FrameImage
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from streamprn.apps.blending import ColourMatch
     from streamprn.apps.reconstruction import Reconstructor
     from streamprn.apps.swapping import FaceSwapper
-    from streamprn.records import Float32, RestoredFace, UInt8
+    from streamprn.records import Detection, Face, Float32, UInt8
 
-_RECROP_THRESHOLD = 0.12
+_REFINE_THRESHOLD = 0.12
 # Detector passes between which the faces are followed by their own meshes.
 _DETECT_EVERY_S = 0.5
 # Light changes slowly, and so does the hair over a face: this many seconds to follow them.
@@ -32,48 +33,55 @@ _COLOUR_TIME_S = 0.4
 _SMOOTHING = Smoothing(min_cutoff_hz=3.0, beta=0.8, derivative_cutoff_hz=4.0)
 
 
-class FaceFollower:
-    """The faces of a clip, with stable ids and calm vertices.
+class ClipFaces:
+    """The faces of the successive pictures of a clip, with stable ids.
 
     Args:
         reconstructor: its engine and detector are used.
         rate: pictures a second.
         max_faces: the most faces followed at a time.
+        smoothing: calms the vertices, or None.
     """
 
-    def __init__(self, reconstructor: Reconstructor, rate: Fraction, max_faces: int = 1) -> None:
-        self._reconstructor = reconstructor
-        self._rate = rate
-        rules = TrackRules(max_faces=max_faces, min_score=reconstructor.min_score)
-        self._tracker = FaceTracker(reconstructor.engine.crop, rules)
-        self._regressor = Regressor(
-            reconstructor.engine,
-            recrop_threshold=_RECROP_THRESHOLD,
-            min_score=reconstructor.min_score,
+    def __init__(
+        self,
+        reconstructor: Reconstructor,
+        rate: Fraction,
+        max_faces: int = 1,
+        smoothing: Smoothing | None = None,
+    ) -> None:
+        min_score = reconstructor.min_score
+        refine = RefineRule(_REFINE_THRESHOLD, min_score)
+        predictor = HostPredictor(reconstructor.engine, refine)
+        interval = max(round(_DETECT_EVERY_S * rate), 1)
+        self._follower = Follower(
+            predictor,
+            IntervalDetection(_ThoroughDetector(reconstructor), DetectionIntervals(interval)),
+            TrackRules(max_faces=max_faces, min_score=min_score),
+            Smoother(smoothing, predictor.geometry) if smoothing is not None else None,
         )
-        self._smoother = Smoother(_SMOOTHING)
+        self._rate = rate
         self._number = 0
-        self._next_detection = 0
 
-    def faces(self, image: UInt8) -> list[RestoredFace]:
+    def next(self, image: UInt8) -> list[Face]:
         """The faces of the next picture `(H, W, 3)` uint8."""
-        self._detect_if_due(image)
-        frame = FrameImage.from_rgb(image)
-        tracks = list(self._tracker.tracks)
-        sightings, _ = self._regressor.regress([View(frame, track.roi) for track in tracks])
-        size_wh = (frame.width, frame.height)
-        seen = observe(self._tracker, zip(tracks, sightings, strict=True), size_wh)
-        self._tracker.settle()
         self._number += 1
-        faces = [face.restored() for face in seen]
-        return self._smoother.smooth(faces, int(self._number * 1e9 / self._rate))
+        at_ns = int(self._number * 1e9 / self._rate)
+        return self._follower.follow(FrameImage.from_rgb(image), at_ns)
 
-    def _detect_if_due(self, image: UInt8) -> None:
-        tracker = self._tracker
-        due = self._number >= self._next_detection and not tracker.full
-        if due or tracker.uncertain or not tracker.tracks:
-            tracker.see(self._reconstructor.detect(image))
-            self._next_detection = self._number + max(round(_DETECT_EVERY_S * self._rate), 1)
+
+class _ThoroughDetector:
+    """A reconstructor's detector, with the tiles that it falls back to."""
+
+    def __init__(self, reconstructor: Reconstructor) -> None:
+        self._reconstructor = reconstructor
+
+    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+        """See `streamprn.faces.detect.Detector`; the reconstructor's `min_score` counts."""
+        del min_score
+        return self._reconstructor.detect(image.rgb)
+
+    detect_tiled = detect
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class ClipSwapper:
         rate: pictures a second.
     """
 
-    def __init__(self, follower: FaceFollower, swapper: FaceSwapper, rate: Fraction) -> None:
+    def __init__(self, follower: ClipFaces, swapper: FaceSwapper, rate: Fraction) -> None:
         self._follower = follower
         self._swapper = swapper
         self._part = min(1.0, 1.0 / (_COLOUR_TIME_S * float(rate)))
@@ -101,7 +109,7 @@ class ClipSwapper:
 
     def next(self, image: UInt8) -> tuple[UInt8, int]:
         """The next picture, swapped, and how many faces it has."""
-        faces = self._follower.faces(image)
+        faces = self._follower.next(image)
         looks: dict[int, _Look] = {}
         for face in faces:
             covering = self._swapper.covering(image, face.vertices)
@@ -147,7 +155,8 @@ def swap_clip(
     """
     frames = with_face = 0
     with ClipReader(source) as clip, ClipWriter(out, clip.rate, source) as writer:
-        swap = ClipSwapper(FaceFollower(reconstructor, clip.rate, max_faces), swapper, clip.rate)
+        faces_of = ClipFaces(reconstructor, clip.rate, max_faces, _SMOOTHING)
+        swap = ClipSwapper(faces_of, swapper, clip.rate)
         for _, image in clip.frames():
             picture, faces = swap.next(image)
             writer.write(picture)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamprn.apps.progress import told_steps
 from streamprn.config import Config
 from streamprn.records import FrameResult, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from streamprn.engines.topology import Topology
@@ -36,7 +39,7 @@ class LastResult:
     result: FrameResult | None = None
 
     def take(self, result: FrameResult, published_ns: int) -> None:
-        """See `streamprn.live.pipeline.ResultSink`."""
+        """See `streamprn.live.finish.ResultSink`."""
         if result.faces:
             self.result = result
 
@@ -86,32 +89,36 @@ def run(
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamprn-demo-") as folder:
         frames = max(round(seconds * FPS), 2)
-        with console.status("making a clip of a moving face"):
+        last = LastResult()
+        with told_steps(console) as say:
+            say("making a clip of a moving face")
             clip = make_clip(
                 Path(folder) / "face.mp4", frames=frames, width=WIDTH, height=HEIGHT, fps=FPS
             )
-        config = Config.from_mapping(
-            {
-                "sources": [{"uri": clip.uri, "name": STREAM}],
-                "engine": {"name": engine, "backend": backend},
-                "publish": {"bind": "tcp://127.0.0.1:*"},
-            }
-        )
-        with console.status("opening the engine (the first run compiles the kernels)"):
-            last = LastResult()
-            pipeline = Pipeline(config, sinks=[last])
-        with console.status(f"running {frames} frames in real time"):
-            summary, received = _run(pipeline, frames)
+            say("opening the engine")
+            with Pipeline(_config(clip.uri, engine, backend), sinks=[last]) as pipeline:
+                summary, received = _run(pipeline, frames, say)
+                topology = pipeline.topology
     _show(console, summary, received, time.monotonic() - began)
     if last.result is None:
         console.print("No face was found: something is wrong with this installation.")
         return 1
-    _save(annotate(last.result, pipeline.topology), out)
+    _save(annotate(last.result, topology), out)
     console.print(f"Picture: {out}")
     return 0 if received.kinds[Kind.FACE] else 1
 
 
-def _run(pipeline: Pipeline, frames: int) -> tuple[Summary, Received]:
+def _config(uri: str, engine: str, backend: str) -> Config:
+    return Config.from_mapping(
+        {
+            "sources": [{"uri": uri, "name": STREAM}],
+            "engine": {"name": engine, "backend": backend},
+            "publish": {"bind": "tcp://127.0.0.1:*"},
+        }
+    )
+
+
+def _run(pipeline: Pipeline, frames: int, say: Callable[[str], None]) -> tuple[Summary, Received]:
     received, done, ready = Received(), threading.Event(), threading.Event()
     listener = threading.Thread(
         target=_listen, args=(pipeline.endpoint, received, ready, done), name="listener"
@@ -119,7 +126,11 @@ def _run(pipeline: Pipeline, frames: int) -> tuple[Summary, Received]:
     listener.start()
     try:
         ready.wait(5.0)
-        summary = pipeline.run(max_frames=frames)
+        summary = pipeline.run(
+            max_frames=frames,
+            on_progress=say,
+            on_event=lambda _: say(f"running {frames} frames in real time"),
+        )
     finally:
         done.set()
         listener.join()
@@ -135,10 +146,13 @@ def _listen(
     topics = [f"{STREAM}/{kind}" for kind in (Kind.FACE, Kind.MESH, Kind.STATUS, Kind.TOPOLOGY)]
     with Subscriber(endpoint, topics, newest=False) as messages:
         ready.set()
-        while not done.is_set():
+        while True:
+            last = done.is_set()
             message = messages.receive(0.1)
             if message is not None:
                 _note(received, message)
+            elif last:
+                break
         received.gaps = messages.counters.gaps
 
 
@@ -204,12 +218,8 @@ def annotate(
 
     image = result.frame.image.rgb
     charts = Charts(topology)
-    faces = [
-        Reconstruction(image, charts, face.score, face.roi, face.vertices, face.box_xyxy, face.pose)
-        for face in result.faces
-    ]
+    faces = [Reconstruction(image, charts, face) for face in result.faces]
     panels = [overlays.overlay(image, faces, kind) for kind in ("landmarks", "mesh", "pose")]
-    assert result.depth is not None
     panels.append(overlays.depth_picture(result.depth))
     return np.vstack([np.hstack(panels[:2]), np.hstack(panels[2:])])
 

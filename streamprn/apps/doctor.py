@@ -151,9 +151,10 @@ def probe_gpu() -> Report:
 
     What is lacking is no problem: a CPU runtime takes over.
     """
-    from streamprn.engines.device.probe import gpu_report
+    from streamprn.engines.cuda.probe import gpu_report
+    from streamprn.engines.tensorrt import probe as tensorrt
 
-    found = gpu_report()
+    found = gpu_report(tensorrt.look)
     report = Report("NVIDIA GPU", dict(found.facts))
     if found.missing:
         report.facts["missing"] = "; ".join(found.missing)
@@ -179,17 +180,17 @@ def probe_engines() -> Report:
 def probe_run() -> Report:
     """What `streamprn run` would use, found out by opening it."""
     from streamprn.config import Config, load_config
-    from streamprn.live.pipeline import open_configured_engine
+    from streamprn.engines.failover import open_predictor
 
     path = Path("config.yaml")
     config = load_config(path) if path.is_file() else Config.default()
     report = Report("`streamprn run` here")
     report.facts["configuration"] = str(path.resolve()) if path.is_file() else "the defaults"
-    engine = open_configured_engine(config.with_overrides({"engine.max_batch": 1}))
-    report.facts["engine"] = engine.name
-    report.facts["backend"] = engine.backend
+    predictor = open_predictor(config.with_overrides({"engine.max_batch": 1}).engine)
+    report.facts["engine"] = predictor.topology.name
+    report.facts["backend"] = predictor.backend
     report.facts["publishes on"] = config.publish.bind
-    engine.close()
+    predictor.close()
     return report
 
 

@@ -159,6 +159,7 @@ def describe(face: Reconstruction) -> dict[str, Any]:
     """One face as plain data for JSON; coordinates in frame pixels."""
     low, scale = _map_range(face)
     return {
+        **({"id": face.id} if face.id else {}),
         "score": round(face.score, 4),
         "box_xyxy": _rounded(face.box_xyxy, 2),
         "pose": describe_pose(face),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from streamprn.apps import textures
 from streamprn.apps.meshes import PUPIL_DISTANCE_M, Mesh
+from streamprn.engines.face import HostFace
+from streamprn.engines.geometry import FaceGeometry
 from streamprn.engines.protocol import OUTER_EYE_CORNERS
-from streamprn.kernels import normals, pose, raster, sampling, uv, visibility, warp
-from streamprn.records import FrameImage, Pose, Roi
+from streamprn.kernels import normals, raster, sampling, uv, visibility, warp
+from streamprn.records import FrameImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from streamprn.engines.protocol import Engine
     from streamprn.engines.topology import Topology
-    from streamprn.records import Detection, Float32, Float64, UInt8
+    from streamprn.records import Detection, Face, Float32, Float64, Pose, Roi, UInt8
 
 # The outer corners of the eyes are about this many pupil distances apart.
 _OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
@@ -47,20 +49,12 @@ class Reconstruction:
     Attributes:
         image: `(H, W, 3)` uint8, the whole picture.
         charts: texture charts of the topology.
-        score: 0..1.
-        roi: the region that the network saw last.
-        vertices: `(N, 3)` float32, frame pixels, y down, z towards the camera, minimum 0.
-        box_xyxy: `(4,)` float32, bounds of the vertices.
-        pose: see `records.Pose`.
+        face: what the engine made of it.
     """
 
     image: UInt8
     charts: textures.Charts
-    score: float
-    roi: Roi
-    vertices: Float32
-    box_xyxy: Float32
-    pose: Pose
+    face: Face
     _cache: dict[tuple[int, str], UInt8] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -69,9 +63,39 @@ class Reconstruction:
         return self.charts.topology
 
     @property
+    def id(self) -> int:
+        """See `records.Face`; 0 in a picture that is no part of a clip."""
+        return self.face.id
+
+    @property
+    def score(self) -> float:
+        """See `records.Face`, as for all that follows up to `landmarks`."""
+        return self.face.score
+
+    @property
+    def roi(self) -> Roi:
+        """The region that the network saw last."""
+        return self.face.roi
+
+    @property
+    def vertices(self) -> Float32:
+        """`(N, 3)` float32, frame pixels, y down, z towards the camera, minimum 0."""
+        return self.face.vertices
+
+    @property
+    def box_xyxy(self) -> Float32:
+        """`(4,)` float32, bounds of the vertices."""
+        return self.face.box_xyxy
+
+    @property
+    def pose(self) -> Pose:
+        """See `records.Pose`."""
+        return self.face.pose
+
+    @property
     def landmarks(self) -> Float32:
         """`(68, 3)` float32, iBUG/300-W order, in the space of `vertices`."""
-        return self.vertices[self.topology.landmarks]
+        return self.face.landmarks
 
     @cached_property
     def visible(self) -> NDArray[np.bool_]:
@@ -209,9 +233,8 @@ class Reconstructor:
         self.max_faces = max_faces
         self.min_score = min_score
         self.passes = passes
-        topology = engine.topology
-        self._charts = textures.Charts(topology)
-        self._reference = pose.Reference(topology.canonical, topology.pose_weights)
+        self._charts = textures.Charts(engine.topology)
+        self._geometry = FaceGeometry(engine.topology)
 
     def reconstruct(
         self, image: UInt8, boxes: Sequence[Float32] | NDArray[np.float32] | None = None
@@ -237,6 +260,10 @@ class Reconstructor:
         faces = self.from_rois(image, rois, [found.score for found in detections])
         kept = [face for face in faces if face.score >= self.min_score]
         return sorted(_distinct(kept), key=lambda face: -face.roi.side)
+
+    def of_face(self, image: UInt8, face: Face) -> Reconstruction:
+        """What `face` offers and more, of a picture `(H, W, 3)` uint8."""
+        return Reconstruction(image, self._charts, face)
 
     def detect(self, image: UInt8, *, thorough: bool = False) -> list[Detection]:
         """Detections, best first.
@@ -296,20 +323,19 @@ class Reconstructor:
         matrices = np.stack([rule.frame_from_crop(roi) for roi in rois])
         inference = self.engine.infer(warp.warp_rgb(image, matrices, rule.size))
         results = []
+        frame = FrameImage.from_rgb(image)
         for index, roi in enumerate(rois):
             surface = inference.surfaces[index]
-            vertices, box = surface.restore(matrices[index])
             own = float(inference.scores[index])
-            face = Reconstruction(
-                image=image,
-                charts=self._charts,
+            face = HostFace(
+                id=0,
                 score=scores[index] if math.isnan(own) else own,
                 roi=roi,
-                vertices=vertices,
-                box_xyxy=box,
-                pose=pose.estimate(vertices, self._reference),
+                image=frame,
+                geometry=self._geometry,
+                restore=partial(surface.restore, matrices[index]),
             )
-            results.append((face, rule.next_roi(roi, *surface.outline())))
+            results.append((self.of_face(image, face), rule.next_roi(roi, *surface.outline())))
         return results
 
 

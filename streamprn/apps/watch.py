@@ -79,7 +79,7 @@ class Board:
         stream = self._streams.setdefault(message.stream, _Stream())
         stream.gaps = gaps
         if isinstance(message, StatusMessage):
-            stream.state, stream.cause = message.state.value, message.cause
+            stream.state, stream.cause = str(message.state), message.cause
         elif isinstance(message, FrameMessage):
             stream.faces = message.faces
             stream.size = "{}x{}".format(*message.frame_size_wh)
@@ -362,7 +362,7 @@ def _details(message: Message) -> dict[str, Any]:
             details["triangles"] = len(message.triangles)
             details["licence"] = message.licence
         case StatusMessage():
-            details["state"] = message.state.value
+            details["state"] = str(message.state)
             details["cause"] = message.cause
             details["attempt"] = message.attempt
         case StatsMessage():

@@ -102,7 +102,7 @@ class Measurement:
         latency_ms: from the moment a frame was due (paced) or read to its publication.
         received_ms: from the same moment to the subscriber's having the message.
         cpu_cores: processor time over time of the pipeline's process, in cores.
-        rss_mib: resident memory of the pipeline's process at the end.
+        rss_mib: physical memory of the pipeline's process at the end.
         first_face_s: from opening the pipeline to its first published face.
     """
 
@@ -183,7 +183,7 @@ class _Collector:
         self._cpu_began = 0.0
 
     def take(self, result: FrameResult, published_ns: int) -> None:
-        """See `streamprn.live.pipeline.ResultSink`."""
+        """See `streamprn.live.finish.ResultSink`."""
         if not self.first_face_ns:
             if not result.faces:
                 return
@@ -220,7 +220,6 @@ def measure(plan: Plan) -> Measurement:
     stop = threading.Event()
     collector = _Collector(plan, stop)
     opened_ns = time.monotonic_ns()
-    pipeline = Pipeline(plan.config(), sinks=[collector])
     patience = threading.Timer(plan.warmup_s + 3 * plan.seconds + PATIENCE_S, stop.set)
     patience.daemon = True
     first = threading.Lock()
@@ -231,7 +230,10 @@ def measure(plan: Plan) -> Measurement:
             patience.start()
 
     try:
-        with _Listener(pipeline.endpoint, plan.kinds) as listener:
+        with (
+            Pipeline(plan.config(), sinks=[collector]) as pipeline,
+            _Listener(pipeline.endpoint, plan.kinds) as listener,
+        ):
             summary = pipeline.run(stop, on_event=begin)
     finally:
         patience.cancel()

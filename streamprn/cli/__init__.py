@@ -148,14 +148,15 @@ class _ShowVersion(argparse.Action):
 
 
 def _report(message: str, verbose: bool) -> None:
-    from streamprn.cli.console import redact, stderr_console
+    from streamprn.cli.console import stderr_console
+    from streamprn.config.redact import redact_text
 
     console = stderr_console()
     if verbose:
         import traceback
 
-        console.print(redact(traceback.format_exc().rstrip()), markup=False, highlight=False)
-    line = " ".join(redact(message).split())
+        console.print(redact_text(traceback.format_exc().rstrip()), markup=False, highlight=False)
+    line = " ".join(redact_text(message).split())
     console.print("[bold red]streamprn: error:[/]", end=" ")
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 

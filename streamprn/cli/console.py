@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import TYPE_CHECKING
+
+from streamprn.config.redact import redact_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Up to the last "@", since a password may hold quotes and brackets.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:\S*@)?[^\s'\"<>()]+")
 _LEVELS = {
     "error": logging.ERROR,
     "warning": logging.WARNING,
@@ -43,18 +42,9 @@ def _console(*, stderr: bool) -> Console:
     return console
 
 
-def redact(text: str) -> str:
-    """A text of any length, without the credentials of the URLs in it."""
-    if "://" not in text:
-        return text
-    from streamprn.source import redact as redact_uri
-
-    return _URL.sub(lambda match: redact_uri(match.group()), text)
-
-
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return redact_text(super().format(record))
 
 
 def configure_logging(level: str, console: Console | None = None) -> None:

@@ -52,10 +52,10 @@ def _without_credentials(report: Report) -> Report:
     """A problem may quote a setting that is an address."""
     from dataclasses import replace
 
-    from streamprn.cli.console import redact
+    from streamprn.config.redact import redact_text
 
-    facts = {name: redact(fact) for name, fact in report.facts.items()}
-    return replace(report, facts=facts, problems=[redact(one) for one in report.problems])
+    facts = {name: redact_text(fact) for name, fact in report.facts.items()}
+    return replace(report, facts=facts, problems=[redact_text(one) for one in report.problems])
 
 
 def _print_json(reports: Sequence[Report]) -> None:

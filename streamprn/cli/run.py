@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamprn.apps.progress import told_steps
 from streamprn.cli.parser import Parser, positive_int
 from streamprn.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -173,11 +174,13 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
         else:
             failed.pop(status.stream, None)
 
-    pipeline = Pipeline(config)
-    if not args.quiet:
-        _say(console, f"publishing on {pipeline.endpoint}; {pipeline.backend}; Ctrl-C ends")
-    with _live(console, pipeline, quiet=args.quiet), _failure_told_once(config):
-        summary = pipeline.run(stop, max_frames=args.max_frames, on_event=on_event)
+    with Pipeline(config) as pipeline:
+        if not args.quiet:
+            _say(console, f"publishing on {pipeline.endpoint}; {pipeline.backend}; Ctrl-C ends")
+        with _live(console, pipeline, quiet=args.quiet) as say, _failure_told_once(config):
+            summary = pipeline.run(
+                stop, max_frames=args.max_frames, on_event=on_event, on_progress=say
+            )
     if not args.quiet and (summary.frames or not failed):
         _show(console, summary)
     if failed and not stop.is_set():
@@ -191,10 +194,10 @@ def _failure_told_once(config: Config) -> Iterator[None]:
     from streamprn.records import SourceState
 
     def is_news(record: logging.LogRecord) -> bool:
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        return SourceState.FAILED not in arguments
+        status = getattr(record, "status", None)
+        return status is None or status.state is not SourceState.FAILED
 
-    log = logging.getLogger("streamprn.live.pipeline")
+    log = logging.getLogger("streamprn.live")
     if len(config.sources) == 1:
         log.addFilter(is_news)
     try:
@@ -207,20 +210,32 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def _live(console: Console, pipeline: Pipeline, *, quiet: bool) -> Any:
-    """A table that is drawn again twice a second; nothing where there is no terminal."""
-    from contextlib import nullcontext
-
-    if quiet or not console.is_terminal:
-        return nullcontext()
+@contextmanager
+def _live(
+    console: Console, pipeline: Pipeline, *, quiet: bool
+) -> Iterator[Callable[[str], None] | None]:
+    """What is made ready; then on a terminal a table that is drawn again twice a second."""
+    if quiet:
+        yield None
+        return
+    if not console.is_terminal:
+        with told_steps(console) as say:
+            yield say
+        return
     from rich.live import Live
 
-    return Live(
-        get_renderable=lambda: _table(pipeline.summaries()),
-        console=console,
-        refresh_per_second=2,
-        transient=True,
-    )
+    step = ""
+
+    def begin(now: str) -> None:
+        nonlocal step
+        step = now
+
+    def renderable() -> RenderableType:
+        frames = any(stream.state != "connecting" for stream in pipeline.summaries())
+        return _table(pipeline.summaries()) if frames else step
+
+    with Live(get_renderable=renderable, console=console, refresh_per_second=2, transient=True):
+        yield begin
 
 
 def _show(console: Console, summary: Summary) -> None:

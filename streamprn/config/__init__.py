@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamprn.config.address import Address, SourceKind, resolve
 from streamprn.config.schema import (
     Config,
     DetectConfig,
@@ -18,6 +19,7 @@ from streamprn.config.schema import (
 )
 
 __all__ = [
+    "Address",
     "Config",
     "DetectConfig",
     "EngineConfig",
@@ -28,6 +30,8 @@ __all__ = [
     "RecordConfig",
     "SmoothingConfig",
     "SourceConfig",
+    "SourceKind",
     "TrackConfig",
     "load_config",
+    "resolve",
 ]

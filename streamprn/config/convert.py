@@ -20,6 +20,8 @@ from typing import (
     get_type_hints,
 )
 
+from streamprn.config.address import stream_names
+from streamprn.config.redact import redact_text
 from streamprn.config.rules import Rule, rule_of
 from streamprn.errors import ConfigError
 
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
-
-_LIVE_SCHEME = re.compile(r"[a-z0-9+]{2,}:", re.IGNORECASE)
 
 
 class ProblemError(Exception):
@@ -264,7 +264,7 @@ def show(value: object) -> str:
 def excerpt(text: str) -> str:
     """The beginning of a wrong text, without the credentials of an address in it."""
     # Before it is cut: without its "@" nothing would tell a password from a host.
-    shown = re.sub(r"://\S*@", "://***@", text)
+    shown = redact_text(text)
     return shown[:60] + "..." if len(shown) > 60 else shown
 
 
@@ -316,36 +316,6 @@ def _check_names(sources: Sequence[tuple[str | None, str]]) -> None:
                 hint="every stream needs a name of its own",
             )
         seen[name] = index
-
-
-def stream_names(sources: Sequence[tuple[str | None, str]]) -> tuple[str, ...]:
-    """A unique stream name for each `(name, uri)`: the given one, or one made from the uri.
-
-    A file gives its stem, everything live `stream<position>`; a name already taken gets a number.
-    """
-    taken = {name for name, _ in sources if name is not None}
-    names: list[str] = []
-    for index, (name, uri) in enumerate(sources):
-        if name is None:
-            name = base = _name_from_uri(uri) or f"stream{index}"  # noqa: PLW2901
-            count = 2
-            while name in taken:
-                name = f"{base[:60]}-{count}"  # noqa: PLW2901
-                count += 1
-            taken.add(name)
-        names.append(name)
-    return tuple(names)
-
-
-def _name_from_uri(uri: str) -> str:
-    if re.fullmatch(r"[0-9]{1,9}", uri):
-        return f"webcam{int(uri)}"
-    uri = uri.removeprefix("file://")
-    if _LIVE_SCHEME.match(uri):
-        return ""
-    stem = uri.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    stem = stem.rsplit(".", 1)[0] or stem
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.")[:64]
 
 
 # --- overriding and going back ------------------------------------------------------------------

@@ -52,16 +52,24 @@ class Rule:
         return f"{_number(self.minimum)} to {_number(self.maximum)}{unit}"
 
 
-def setting(default: Any, doc: str, **bounds: Any) -> Any:
-    """A dataclass field with a `Rule`; `bounds` are the rule's other attributes."""
+def setting(default: Any, doc: str, *, secret: bool = False, **bounds: Any) -> Any:
+    """A dataclass field with a `Rule`; `bounds` are the rule's other attributes.
+
+    Args:
+        default: its value where none is given.
+        doc: see `Rule`.
+        secret: it may hold credentials, so that no `repr` shows it.
+        **bounds: see `Rule`.
+    """
+    metadata = {_KEY: Rule(doc, **bounds)}
     if isinstance(default, dict):
-        return dataclasses.field(default_factory=default.copy, metadata={_KEY: Rule(doc, **bounds)})
-    return dataclasses.field(default=default, metadata={_KEY: Rule(doc, **bounds)})
+        return dataclasses.field(default_factory=default.copy, metadata=metadata, repr=not secret)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
-def required(doc: str, **bounds: Any) -> Any:
+def required(doc: str, *, secret: bool = False, **bounds: Any) -> Any:
     """A field with a `Rule` and no default."""
-    return dataclasses.field(metadata={_KEY: Rule(doc, **bounds)})
+    return dataclasses.field(metadata={_KEY: Rule(doc, **bounds)}, repr=not secret)
 
 
 def about(doc: str) -> dict[str, Rule]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamprn.config import convert
+from streamprn.config.address import Address, resolve, stream_names
 from streamprn.config.rules import about, required, setting
+from streamprn.records import FRAME_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,17 +29,22 @@ class _Checked:
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig(_Checked):
-    """One video source, published as one stream."""
+    """One video source, published as one stream: the only description that there is of one.
+
+    Its `repr` shows neither `uri` nor `options`, which may hold credentials.
+    """
 
     uri: str = required(
         "What to read: a video file, picture or folder of pictures; rtsp://, http:// or https://; "
         "a webcam's number or /dev/videoN; lavfi:GRAPH or testsrc2 for a test picture",
+        secret=True,
         number_as_text=True,
         pattern=NOT_EMPTY,
     )
     name: str | None = setting(
         None,
-        "Stream name, the first part of every topic; null makes one from the uri",
+        "Stream name, the first part of every topic; null makes one from the uri: door from "
+        "clips/door.mp4, cam.local-a from rtsp://cam.local/a, webcam0 from 0",
         pattern=NAME_PATTERN,
         pattern_doc="1 to 64 of the characters A-Z a-z 0-9 _ . -",
     )
@@ -111,7 +118,13 @@ class SourceConfig(_Checked):
         "possible, decodes on the CPU",
         choices=("cuda",),
     )
-    options: Mapping[str, str] = setting({}, "Further FFmpeg options for opening, by name")
+    options: Mapping[str, str] = setting(
+        {}, "Further FFmpeg options for opening, by name", secret=True
+    )
+
+    def keeps_newest(self, address: Address) -> bool:
+        """Whether only the newest frame counts, so that late ones are dropped: live ones always."""
+        return address.live or self.drop_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +312,8 @@ class RecordConfig(_Checked):
     kinds: tuple[str, ...] = setting(
         ("face",),
         "What to record: a list",
-        choices=("face", "mesh", "depth", "texture", "image"),
-        max_items=5,
+        choices=tuple(kind.value for kind in FRAME_KINDS),
+        max_items=len(FRAME_KINDS),
     )
 
 
@@ -386,7 +399,19 @@ class Config(_Checked):
 
     def stream_names(self) -> tuple[str, ...]:
         """The name of each source's stream, in order: given, or made from its uri; unique."""
-        return convert.stream_names([(source.name, source.uri) for source in self.sources])
+        return stream_names((source.name, source.uri) for source in self.sources)
+
+    def addresses(self) -> tuple[Address, ...]:
+        """The address of each source, in order, under its stream's name.
+
+        Raises:
+            InputError: an address that cannot be used.
+            SourceError: a file does not exist.
+        """
+        return tuple(
+            resolve(source.uri).renamed(name)
+            for source, name in zip(self.sources, self.stream_names(), strict=True)
+        )
 
 
 def load_config(path: Path) -> Config:

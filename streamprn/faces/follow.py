@@ -1,59 +1,123 @@
-"""From what the engine saw to faces with a life: the step between a tracker and its regressor."""
+"""Following the faces of one stream: frame and time in, faces out, in the caller's thread."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamprn.records import NO_VERTICES, RestoredFace
+from streamprn.engines.predict import View
+from streamprn.faces.track import FaceTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from streamprn.faces.predict import Sighting
-    from streamprn.faces.track import FaceTracker, Track
+    from streamprn.engines.predict import Prediction, Predictor
+    from streamprn.faces.detect import DetectionSchedule
+    from streamprn.faces.smooth import Smoother
+    from streamprn.faces.track import Track, TrackRules
+    from streamprn.records import Face, FrameImage
 
-
-@dataclass(frozen=True, slots=True)
-class FollowedFace:
-    """A tracked face that the engine saw in this frame; its vertices are not made yet."""
-
-    id: int
-    score: float
-    sighting: Sighting
-
-    def restored(self, *, on_host: bool = True) -> RestoredFace:
-        """The face with its vertices, which are made now.
-
-        Args:
-            on_host: whether the vertices of a face on a GPU shall be downloaded; if not, it stays
-                `resident`.
-        """
-        sighting, resident = self.sighting, self.sighting.resident
-        if resident is not None and not on_host:
-            box_xyxy, roi = resident.box_xyxy, sighting.roi
-            return RestoredFace(self.id, self.score, roi, NO_VERTICES, box_xyxy, resident)
-        vertices, box_xyxy = sighting.restore()
-        return RestoredFace(self.id, self.score, sighting.roi, vertices, box_xyxy)
+__all__ = ["Follower"]
 
 
-def observe(
-    tracker: FaceTracker,
-    seen: Iterable[tuple[Track, Sighting]],
-    frame_size_wh: tuple[int, int],
-) -> list[FollowedFace]:
-    """Tell a tracker what was seen of its tracks in one frame.
+class Follower:
+    """The faces of one stream, with stable ids.
+
+    `follow` does everything for one frame. Who predicts for several streams at once takes the
+    steps one by one: `views`, then the predictor, then `faces`, then `detect_further`.
 
     Args:
-        tracker: of the stream; `settle` it once all its tracks were observed.
-        seen: its tracks, each with what the engine saw of it.
-        frame_size_wh: width and height of the frame.
-
-    Returns:
-        Those that are faces.
+        predictor: may be shared by any number of followers.
+        detection: see `DetectionSchedule`; owned by this follower.
+        rules: see `TrackRules`.
+        smoother: calms the vertices, or None.
+        first_id: of the first face.
     """
-    return [
-        FollowedFace(track.id, track.score, sighting)
-        for track, sighting in seen
-        if tracker.observe(track, sighting.score, sighting.next_roi, frame_size_wh)
-    ]
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        detection: DetectionSchedule,
+        rules: TrackRules,
+        smoother: Smoother | None = None,
+        first_id: int = 1,
+    ) -> None:
+        self.smoother = smoother
+        self.detection = detection
+        self._predictor = predictor
+        self._tracker = FaceTracker(predictor.crop, rules, first_id)
+        self._looked_at: list[Track] = []
+        self._detected = False
+
+    @property
+    def next_id(self) -> int:
+        """The id that the next new face gets."""
+        return self._tracker.next_id
+
+    def follow(self, image: FrameImage, at_ns: int) -> list[Face]:
+        """The faces of the next frame, in the order of their birth.
+
+        Args:
+            image: the frame.
+            at_ns: when it was taken, on any time line that goes forward.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+        with self._predictor.lock:
+            self._detect(image)
+            predictions, _ = self._predictor.predict(self._views(image))
+            faces = self.faces(image, predictions)
+        return self.smooth(faces, image, at_ns)
+
+    def views(self, image: FrameImage) -> list[View]:
+        """The regions of the next frame to predict.
+
+        The detector sees the frame now only where nothing would come of it otherwise; else
+        `detect_further` is the time for it.
+        """
+        tracker = self._tracker
+        self._detected = not tracker.tracks or tracker.uncertain
+        if self._detected:
+            self._detect(image)
+        return self._views(image)
+
+    def _views(self, image: FrameImage) -> list[View]:
+        self._looked_at = list(self._tracker.tracks)
+        return [View(image, track.roi) for track in self._looked_at]
+
+    def faces(self, image: FrameImage, predictions: Sequence[Prediction]) -> list[Face]:
+        """The faces of the frame, not smoothed.
+
+        Args:
+            image: the frame.
+            predictions: of its `views`, in their order.
+        """
+        size_wh = (image.width, image.height)
+        faces = [
+            prediction.face(id=track.id, score=track.score)
+            for track, prediction in zip(self._looked_at, predictions, strict=True)
+            if self._tracker.observe(track, prediction.score, prediction.next_roi, size_wh)
+        ]
+        self._tracker.settle()
+        return faces
+
+    def smooth(self, faces: list[Face], image: FrameImage, at_ns: int) -> list[Face]:
+        """The faces of a frame as its subscribers get them."""
+        return faces if self.smoother is None else self.smoother.smooth(faces, image, at_ns)
+
+    def detect_further(self, image: FrameImage) -> None:
+        """Detect further faces, once the followed ones are on their way to the subscribers."""
+        if not self._detected:
+            self._detect(image)
+
+    def _detect(self, image: FrameImage) -> None:
+        tracker = self._tracker
+        detections = self.detection.detect(
+            image, tracked=len(tracker.tracks), uncertain=tracker.uncertain, full=tracker.full
+        )
+        if detections is not None:
+            tracker.see(detections)
+
+    def close(self) -> None:
+        """End what its detection runs in the background."""
+        self.detection.close()

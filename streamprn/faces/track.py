@@ -1,4 +1,4 @@
-"""Follow faces from frame to frame through their own meshes: one ROI, one id, one life each."""
+"""Follow faces from frame to frame through their own meshes: each has one ROI and one id."""
 
 from __future__ import annotations
 
@@ -62,15 +62,20 @@ class Track:
 class FaceTracker:
     """The faces of one stream.
 
-    Per frame: `see` the detections if there was a detector pass, run the engine on the `tracks`,
-    then `observe` each map's outcome and `settle`.
+    Per frame: `see` the detections if there was a detector pass, predict the faces of the
+    `tracks`, then `observe` each prediction and `settle`.
+
+    Args:
+        crop: rule of the engine.
+        rules: see `TrackRules`.
+        first_id: of the first face.
     """
 
-    def __init__(self, crop: CropRule, rules: TrackRules) -> None:
+    def __init__(self, crop: CropRule, rules: TrackRules, first_id: int = 1) -> None:
         self.crop = crop
         self.rules = rules
         self.tracks: list[Track] = []
-        self._next_id = 1
+        self.next_id = first_id
 
     @property
     def uncertain(self) -> bool:
@@ -109,7 +114,7 @@ class FaceTracker:
         next_roi: Roi,
         frame_size_wh: tuple[int, int],
     ) -> bool:
-        """Take the engine's word on one face; True when it is a face in this frame.
+        """Note the score and the next ROI of one track; True when it is a face in this frame.
 
         Args:
             track: one of `tracks`.
@@ -129,8 +134,8 @@ class FaceTracker:
             track.misses = self.rules.lost_frames
             return False
         if not track.confirmed:
-            track.id = self._next_id
-            self._next_id += 1
+            track.id = self.next_id
+            self.next_id += 1
         track.misses = 0
         if scored:
             track.score = score

@@ -46,7 +46,22 @@ class StreamSummary:
     state: str
 
 
-class StreamStats:
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    streams: tuple[StreamSummary, ...]
+    endpoint: str
+    backend: str
+    seconds: float
+
+    @property
+    def frames(self) -> int:
+        """Frames of all streams that went through the whole pipeline."""
+        return sum(stream.frames for stream in self.streams)
+
+
+class StreamStatistics:
     """Collects what `StreamSummary` tells; one writer, any number of readers."""
 
     def __init__(self, stream: str) -> None:

@@ -12,12 +12,14 @@ import av
 from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
+from streamprn.config.address import SourceKind
 from streamprn.errors import BackendError, SourceError, SourceRefusedError
-from streamprn.source.spec import SourceKind, SourceSpec
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+    from streamprn.config import Address, SourceConfig
 
 __all__ = ["describe_error", "open_video"]
 
@@ -25,49 +27,60 @@ _log = logging.getLogger("streamprn.source")
 _MICROSECONDS = 1_000_000
 
 
-def open_video(spec: SourceSpec, uri: str | None = None) -> tuple[InputContainer, VideoStream]:
+def open_video(
+    config: SourceConfig, address: Address, path: str | None = None
+) -> tuple[InputContainer, VideoStream]:
     """Open a source and pick its video stream, ready to decode.
 
     Args:
-        spec: the source.
-        uri: another address to open in place of `spec.uri` (a picture of a folder).
+        config: how to read it.
+        address: where it is.
+        path: a file to open in place of `address.uri` (a picture of a folder).
 
     Raises:
         SourceRefusedError: the server refuses credentials or path.
         SourceError: anything else, with its cause.
     """
-    hwaccel = open_hwaccel(spec)
+    hwaccel = open_hwaccel(config, address.name)
     began = time.monotonic()
     try:
-        container = _open(spec, uri or spec.uri, hwaccel)
+        container = _open(config, address, path, hwaccel)
     except (av.FFmpegError, OSError, ValueError) as error:
         # FFmpeg calls an interrupted connection "invalid data".
-        late = spec.reconnects and time.monotonic() - began >= spec.open_timeout_s
+        late = address.reconnects and time.monotonic() - began >= config.open_timeout_s
         # Not chained: the original's text and `filename` hold the address with its credentials.
-        raise describe_error(TimeoutError() if late else error, spec, uri) from None
+        raise describe_error(TimeoutError() if late else error, address, path) from None
     try:
-        return container, _pick_stream(container, spec, uri)
+        return container, _pick_stream(container, config, path or address.safe_uri)
     except BaseException:
         container.close()
         raise
 
 
-def _open(spec: SourceSpec, uri: str, hwaccel: HWAccel | None) -> InputContainer:
-    address, form, options = _target(spec, uri)
+def _open(
+    config: SourceConfig, address: Address, path: str | None, hwaccel: HWAccel | None
+) -> InputContainer:
+    target, form, options = _target(config, address, path)
+    timeouts = (config.open_timeout_s, config.stall_timeout_s) if address.reconnects else None
     container: InputContainer = av.open(
-        address, format=form, options=options, timeout=_timeouts(spec), hwaccel=hwaccel
+        target, format=form, options=options, timeout=timeouts, hwaccel=hwaccel
     )
     return container
 
 
-def open_hwaccel(spec: SourceSpec) -> HWAccel | None:
-    """What lets FFmpeg decode on the GPU, or None, with a line in the log, where nothing can."""
-    if spec.hwaccel is None:
+def open_hwaccel(config: SourceConfig, name: str) -> HWAccel | None:
+    """What lets FFmpeg decode on the GPU, or None, with a line in the log, where nothing can.
+
+    Args:
+        config: of the source.
+        name: of the stream, for the log.
+    """
+    if config.hwaccel is None:
         return None
-    if problem := hwaccel_problem(spec.hwaccel):
-        _log.warning("source %s: decoding on the CPU: %s", spec.name, problem)
+    if problem := hwaccel_problem(config.hwaccel):
+        _log.warning("source %s: decoding on the CPU: %s", name, problem)
         return None
-    return HWAccel(spec.hwaccel, is_hw_owned=True)
+    return HWAccel(config.hwaccel, is_hw_owned=True)
 
 
 @cache
@@ -77,12 +90,11 @@ def hwaccel_problem(name: str) -> str:
     FFmpeg opens the device while it opens a stream, and an error there looks like one of the
     stream; so the device is opened once by itself.
     """
-    from streamprn.engines.device.nvdec import share_context
-    from streamprn.engines.tensorrt import driver
+    from streamprn.engines.cuda import driver
 
     try:
         driver.device()
-        share_context()
+        driver.share_context()
         HWAccel(name, is_hw_owned=True).create(av.Codec("h264", "r"))
     except BackendError as error:
         return error.what
@@ -91,26 +103,31 @@ def hwaccel_problem(name: str) -> str:
     return ""
 
 
-def _target(spec: SourceSpec, uri: str) -> tuple[str, str | None, dict[str, str]]:
-    """Return the address, format and options for `av.open`."""
-    if spec.kind is SourceKind.RTSP:
+def _target(
+    config: SourceConfig, address: Address, path: str | None = None
+) -> tuple[str, str | None, dict[str, str]]:
+    """Return what to open, its format and options, for `av.open`."""
+    uri, given = address.uri, dict(config.options)
+    if address.kind is SourceKind.RTSP:
+        longest_s = max(config.stall_timeout_s, config.open_timeout_s)
         # Hardly any probing: the SDP names codec and parameters. First frame 5 times sooner.
         options = {
-            "rtsp_transport": spec.rtsp_transport,
+            "rtsp_transport": config.rtsp_transport,
             "analyzeduration": "0",
             "probesize": "32",
-            # A second line of defence behind `_timeouts`, which also ends a read on request.
-            "timeout": str(int(2 * max(spec.stall_timeout_s, spec.open_timeout_s) * _MICROSECONDS)),
+            # A second line of defence behind the timeouts of `av.open`, which also end a read on
+            # request.
+            "timeout": str(int(2 * longest_s * _MICROSECONDS)),
         }
-        return uri, None, options | dict(spec.options)
-    if spec.kind is SourceKind.HTTP:
-        return uri, None, dict(spec.options)
-    if spec.kind is SourceKind.LAVFI:
-        return uri, "lavfi", dict(spec.options)
-    if spec.kind is SourceKind.WEBCAM:
-        return *_webcam(uri), dict(spec.options)
+        return uri, None, options | given
+    if address.kind is SourceKind.HTTP:
+        return uri, None, given
+    if address.kind is SourceKind.LAVFI:
+        return uri, "lavfi", given
+    if address.kind is SourceKind.WEBCAM:
+        return *_webcam(uri), given
     # `file:` keeps a colon in a path from being read as a protocol, and `pattern_type` a `%d`.
-    return f"file:{uri}", None, {"pattern_type": "none"} | dict(spec.options)
+    return f"file:{path or uri}", None, {"pattern_type": "none"} | given
 
 
 def _webcam(uri: str) -> tuple[str, str]:
@@ -134,14 +151,7 @@ def _dshow_name(uri: str) -> str:
     return f"video={cameras[int(uri)].name}"
 
 
-def _timeouts(spec: SourceSpec) -> tuple[float | None, float | None]:
-    if spec.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.WEBCAM):
-        return spec.open_timeout_s, spec.stall_timeout_s
-    return None, None
-
-
-def _pick_stream(container: InputContainer, spec: SourceSpec, uri: str | None) -> VideoStream:
-    shown = uri or spec.safe_uri
+def _pick_stream(container: InputContainer, config: SourceConfig, shown: str) -> VideoStream:
     streams = [
         stream
         for stream in container.streams.video
@@ -155,7 +165,7 @@ def _pick_stream(container: InputContainer, spec: SourceSpec, uri: str | None) -
         raise SourceError("FFmpeg has no decoder for its video", uri=shown)
     # Slice threads hold no frames back; frame threads hold one each.
     stream.codec_context.thread_type = "SLICE"
-    stream.codec_context.thread_count = spec.threads
+    stream.codec_context.thread_count = config.threads
     return stream
 
 
@@ -183,17 +193,17 @@ _FAILED: dict[type[Exception], tuple[str, str]] = {
 
 
 def describe_error(
-    error: Exception, spec: SourceSpec, uri: str | None = None, *, did: str = "opened"
+    error: Exception, address: Address, path: str | None = None, *, did: str = "opened"
 ) -> SourceError:
     """Turn an error of FFmpeg into a `SourceError` without credentials.
 
     Args:
         error: what was raised.
-        spec: the source.
-        uri: another address that was read in place of `spec.uri`.
+        address: of the source.
+        path: a file that was read in place of `address.uri`.
         did: what failed, where nothing better than "cannot be opened" is known.
     """
-    shown = uri or spec.safe_uri
+    shown = path or address.safe_uri
     if isinstance(error, SourceError):
         return error
     for kind, (what, hint) in _REFUSED.items():
@@ -201,19 +211,19 @@ def describe_error(
             return SourceRefusedError(what, uri=shown, hint=hint)
     for kind, (what, hint) in _FAILED.items():
         if isinstance(error, kind):
-            if kind is av.FileNotFoundError and spec.kind is SourceKind.WEBCAM:
+            if kind is av.FileNotFoundError and address.kind is SourceKind.WEBCAM:
                 return SourceError("no such webcam", uri=shown, hint="see `streamprn doctor`")
-            unreadable = _unreadable(spec) if kind is av.InvalidDataError else ""
+            unreadable = _unreadable(address) if kind is av.InvalidDataError else ""
             return SourceError(unreadable or what, uri=shown, hint=hint)
     reason = getattr(error, "strerror", None) or type(error).__name__
-    hint = "check the filter graph" if spec.kind is SourceKind.LAVFI else ""
+    hint = "check the filter graph" if address.kind is SourceKind.LAVFI else ""
     return SourceError(f"cannot be {did}: {reason}", uri=shown, hint=hint)
 
 
-def _unreadable(spec: SourceSpec) -> str:
+def _unreadable(address: Address) -> str:
     """What "invalid data" means where the source is no video file."""
-    if spec.live:
+    if address.live:
         return "the server sends no readable video"
-    if spec.kind in (SourceKind.IMAGE, SourceKind.FOLDER):
+    if address.kind in (SourceKind.IMAGE, SourceKind.FOLDER):
         return "holds no readable picture"
     return ""

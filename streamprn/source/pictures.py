@@ -9,29 +9,33 @@ from typing import TYPE_CHECKING
 
 import av
 
+from streamprn.config.address import IMAGE_SUFFIXES, SourceKind
 from streamprn.errors import SourceError
 from streamprn.source.decode import EXIF_ORIENTATIONS, Orientation
 from streamprn.source.opening import describe_error, open_video
-from streamprn.source.spec import IMAGE_SUFFIXES, SourceKind, SourceSpec
 
 __all__ = ["exif_orientation", "list_pictures", "read_picture"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamprn.config import Address, SourceConfig
 
-def list_pictures(spec: SourceSpec) -> Sequence[Path]:
+
+def list_pictures(address: Address) -> Sequence[Path]:
     """Return the image itself, or a folder's images so that `img2` comes before `img10`."""
-    path = Path(spec.uri)
-    if spec.kind is SourceKind.IMAGE:
+    path = Path(address.uri)
+    if address.kind is SourceKind.IMAGE:
         return [path]
     try:
         found = [one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES]
     except OSError as error:
-        raise SourceError(f"cannot list it: {error.strerror}", uri=spec.safe_uri) from error
+        raise SourceError(f"cannot list it: {error.strerror}", uri=address.safe_uri) from error
     if not found:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
-        raise SourceError("the folder holds no images", uri=spec.safe_uri, hint=f"known: {kinds}")
+        raise SourceError(
+            "the folder holds no images", uri=address.safe_uri, hint=f"known: {kinds}"
+        )
     return sorted(found, key=lambda one: _natural(one.name))
 
 
@@ -40,7 +44,9 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def read_picture(spec: SourceSpec, path: Path) -> tuple[av.VideoFrame, Orientation | None]:
+def read_picture(
+    config: SourceConfig, address: Address, path: Path
+) -> tuple[av.VideoFrame, Orientation | None]:
     """Decode the first picture of an image file.
 
     Returns:
@@ -51,13 +57,13 @@ def read_picture(spec: SourceSpec, path: Path) -> tuple[av.VideoFrame, Orientati
     """
     if not path.is_file():
         raise SourceError("no such file", uri=str(path))
-    container, stream = open_video(spec, str(path))
+    container, stream = open_video(config, address, str(path))
     with container:
         try:
             for frame in container.decode(stream):
                 return frame, exif_orientation(path)
         except (av.FFmpegError, ValueError) as error:
-            raise describe_error(error, spec, str(path)) from None
+            raise describe_error(error, address, str(path)) from None
     raise SourceError("holds no readable picture", uri=str(path), hint="it may be damaged")
 
 

@@ -1,4 +1,4 @@
-"""A thread that reads one source and puts its frames into a mailbox."""
+"""A thread that reads one source and puts its frames into a channel."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import av
 
+from streamprn.config.address import SourceKind
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
 from streamprn.records import Frame, SourceState, SourceStatus
+from streamprn.source.control import Control
 from streamprn.source.decode import OrientationMemory, to_image
 from streamprn.source.interrupt import interruptible
 from streamprn.source.opening import describe_error, hwaccel_problem, open_video
 from streamprn.source.pictures import list_pictures, read_picture
-from streamprn.source.spec import SourceKind, SourceSpec
 from streamprn.source.timing import Backoff, Pacer, RateLimit, Timeline
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-    from streamprn.channel import Mailbox
+    from streamprn.channel import Channel
+    from streamprn.config import Address, SourceConfig
     from streamprn.source.decode import Orientation
 
 __all__ = ["SourceCounters", "SourceReader"]
@@ -48,11 +50,11 @@ class SourceCounters:
     """What a source has done so far.
 
     Attributes:
-        frames: frames offered to the mailbox.
+        frames: frames offered to the channel.
         skipped: frames left out to keep `max_fps`.
         corrupt: frames or packets that could not be decoded.
-        reconnects: connections after the first one.
-        dropped: frames that the mailbox replaced by newer ones.
+        reconnects: connections after a failure.
+        dropped: frames that the channel replaced by newer ones.
     """
 
     frames: int = 0
@@ -63,32 +65,44 @@ class SourceCounters:
 
 
 class SourceReader:
-    """Reads one source in a thread of its own until it ends or `stop` is called.
+    """Reads one source in a thread of its own until it ends or `stop` is called; may be paused.
 
     A finite source (file, image, folder, filter graph) ends with the state `ended`, or `failed`
     with a cause. A camera or network stream is connected again for ever (wrong credentials, path
-    or crop: slowly). The mailbox is closed when no more frames will come.
+    or crop: slowly). The channel is closed when no more frames will come.
 
     Args:
-        spec: the source.
-        mailbox: where frames go.
+        config: how to read the source.
+        address: where it is, and the name of its stream.
+        channel: where frames go.
         on_status: called from the reader's thread at every change of state.
+        first_seq: the number of the first frame.
     """
 
     def __init__(
-        self, spec: SourceSpec, mailbox: Mailbox, on_status: Callable[[SourceStatus], None]
+        self,
+        config: SourceConfig,
+        address: Address,
+        channel: Channel[Frame],
+        on_status: Callable[[SourceStatus], None],
+        *,
+        first_seq: int = 0,
     ) -> None:
-        self.spec = spec
-        self.mailbox = mailbox
+        self.config = config
+        self.address = address
+        self.channel = channel
         self._on_status = on_status
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"source {spec.name}", daemon=True)
-        self._status = SourceStatus(spec.name, SourceState.CONNECTING)
+        self._control = Control()
+        self._pauses = 0
+        self._thread = threading.Thread(
+            target=self._run, name=f"source {address.name}", daemon=True
+        )
+        self._status = SourceStatus(address.name, SourceState.CONNECTING)
         self._counters = SourceCounters()
         self._timeline = Timeline()
-        self._limit = RateLimit(spec.max_fps)
+        self._limit = RateLimit(config.max_fps)
         self._orientations = OrientationMemory()
-        self._seq = 0
+        self._seq = first_seq
         self._last_frame_ns = 0
         self._session_start_ns: int | None = None
 
@@ -97,7 +111,7 @@ class SourceReader:
     @property
     def live(self) -> bool:
         """Whether the source runs on a clock of its own, so that only its newest frame counts."""
-        return self.spec.live
+        return self.address.live
 
     @property
     def status(self) -> SourceStatus:
@@ -109,8 +123,13 @@ class SourceReader:
         """A snapshot of the counters."""
         now = self._counters
         return SourceCounters(
-            now.frames, now.skipped, now.corrupt, now.reconnects, self.mailbox.dropped
+            now.frames, now.skipped, now.corrupt, now.reconnects, self.channel.statistics().dropped
         )
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next frame gets."""
+        return self._seq
 
     @property
     def running(self) -> bool:
@@ -126,18 +145,31 @@ class SourceReader:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def pause(self) -> None:
+        """Take no more frames until `resume`; from any thread, and returns at once.
+
+        A camera or network stream is disconnected meanwhile. Anything else keeps its place: its
+        clock stands still, so that no frame is late for the pause. The frame in hand is still
+        handed over; with the state `paused` none is left.
+        """
+        self._control.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`, without delay; from any thread, and returns at once."""
+        self._control.resume()
+
     def stop(self, timeout: float = 1.0) -> bool:
         """Stop reading, whatever the thread is waiting for.
 
         Args:
-            timeout: seconds to wait for the thread.
+            timeout: seconds to wait for the thread; with 0 it ends by itself, soon.
 
         Returns:
             Whether the thread has ended. If not, it is stuck in a system call: it delivers
             nothing more, ends at the next timeout of that call, and does not keep the process.
         """
-        self._stop.set()
-        self.mailbox.close()
+        self._control.stop()
+        self.channel.close()
         if self._thread.ident is None:
             return True
         return self.join(timeout)
@@ -146,42 +178,85 @@ class SourceReader:
 
     def _run(self) -> None:
         try:
-            with interruptible(self._stop):
-                if self.spec.reconnects:
+            with interruptible(self._is_interrupted):
+                if self.address.reconnects:
                     self._run_live()
                 else:
                     self._run_finite()
         except StreamPRNError as error:
             self._report(SourceState.FAILED, str(error))
         except av.FFmpegError as error:
-            self._report(SourceState.FAILED, str(describe_error(error, self.spec)))
+            self._report(SourceState.FAILED, str(describe_error(error, self.address)))
         except Exception as error:  # noqa: BLE001
             # A thread's last line of defence: a stream must not die without a word.
-            _log.error("source %s: unexpected error", self.spec.name, exc_info=True)
+            _log.error("source %s: unexpected error", self.address.name, exc_info=True)
             self._report(SourceState.FAILED, f"unexpected {type(error).__name__}: {error}")
         finally:
-            self.mailbox.close()
+            self.channel.close()
 
     def _report(self, state: SourceState, cause: str = "", attempt: int = 0) -> None:
-        self._status = SourceStatus(self.spec.name, state, cause, attempt, time.time_ns())
+        self._status = SourceStatus(self.address.name, state, cause, attempt, time.time_ns())
         try:
             self._on_status(self._status)
         except Exception:  # noqa: BLE001
             # Somebody else's code: its failure must not end the stream.
-            _log.exception("source %s: the status callback failed", self.spec.name)
+            _log.exception("source %s: the status callback failed", self.address.name)
+
+    # -- pausing ---------------------------------------------------------------------------------
+
+    def _is_interrupted(self) -> bool:
+        """Whether to leave off: told to stop, or to pause what is disconnected for that.
+
+        Even a pause that is over already disconnects: whoever waits for the server may have left.
+        """
+        if self._control.stopped:
+            return True
+        return self.address.reconnects and self._control.running() != self._pauses
+
+    def _hold(self) -> bool:
+        """Wait while paused; False when told to stop."""
+        while not self._control.stopped:
+            pauses = self._control.running()
+            if pauses is not None:
+                self._pauses = pauses
+                return True
+            self._report(SourceState.PAUSED)
+            self._control.wait_for_resume()
+        return False
+
+    def _proceed(self) -> bool:
+        """Whether to go on; what keeps its place waits here while paused."""
+        if not self.address.reconnects and self._control.running() is None:
+            before = self._status.state
+            if self._hold():
+                self._report(before)
+        return not self._is_interrupted()
+
+    def _wait_until_due(self, pacer: Pacer | None, at_ns: int | None) -> int | None:
+        """Wait for the moment `at_ns` and return when it was due (monotonic ns).
+
+        Without a pacer or a moment that is now. None where the thread is to leave off.
+        """
+        while self._proceed():
+            if pacer is None or at_ns is None:
+                return time.monotonic_ns()
+            due = pacer.wait(at_ns)
+            if due is not None:
+                return due
+        return None
 
     # -- finite sources --------------------------------------------------------------------------
 
     def _run_finite(self) -> None:
         self._report(SourceState.CONNECTING)
-        pacer = Pacer(self._stop) if self.spec.realtime else None
+        pacer = Pacer(self._control) if self.config.realtime else None
         play = self._play_video if self._is_video else self._play_pictures
         while True:
             before = self._played
             cause = play(pacer)
-            if not self.spec.loop or self._stop.is_set() or self._played == before:
+            if not self.config.loop or self._control.stopped or self._played == before:
                 break
-        self._report(SourceState.ENDED, "stopped" if self._stop.is_set() else cause)
+        self._report(SourceState.ENDED, "stopped" if self._control.stopped else cause)
 
     @property
     def _played(self) -> int:
@@ -189,64 +264,68 @@ class SourceReader:
 
     @property
     def _is_video(self) -> bool:
-        return self.spec.kind in (SourceKind.FILE, SourceKind.LAVFI)
+        return self.address.kind in (SourceKind.FILE, SourceKind.LAVFI)
 
     def _play_video(self, pacer: Pacer | None) -> str:
         """Play a container, looping where it rewinds; return why it ended, "" for its end."""
-        container, stream = open_video(self.spec)
+        container, stream = open_video(self.config, self.address)
         with container:
             while True:
                 before = self._played
                 self._start_pass(stream)
                 cause = self._pump(container, stream, pacer)
-                again = self.spec.loop and self._played > before and not self._stop.is_set()
+                again = self.config.loop and self._played > before and not self._control.stopped
                 if not (again and _rewind(container, stream)):
                     break
-        if self._played == 0 and not self._stop.is_set():
+        if self._played == 0 and not self._control.stopped:
             raise SourceError(
                 cause or "not one picture of its video could be decoded",
-                uri=self.spec.safe_uri,
+                uri=self.address.safe_uri,
                 hint="it may be damaged",
             )
         return cause
 
     def _play_pictures(self, pacer: Pacer | None) -> str:
         """Show each picture once."""
-        self._timeline.frame_ns = round(_NS / self.spec.image_fps)
-        paths = list_pictures(self.spec)
+        self._timeline.frame_ns = round(_NS / self.config.image_fps)
+        paths = list_pictures(self.address)
         self._timeline.start_pass(0)
         bad = 0
         for path in paths:
             now = self._timeline.advance(None)
-            captured = pacer.due_ns(now) if pacer else time.monotonic_ns()
-            if self._stop.is_set() or (pacer and not pacer.wait(captured)):
+            captured = self._wait_until_due(pacer, now)
+            if captured is None:
                 break
             try:
-                picture, orientation = read_picture(self.spec, path)
+                picture, orientation = read_picture(self.config, self.address, path)
             except SourceError as error:
-                if self.spec.kind is SourceKind.IMAGE:
+                if self.address.kind is SourceKind.IMAGE:
                     raise
                 bad += 1
                 self._counters.corrupt += 1
-                _log.warning("source %s: skipped: %s", self.spec.name, error)
+                _log.warning("source %s: skipped: %s", self.address.name, error)
                 continue
             self._emit(picture, now, captured, orientation)
         if bad == len(paths):
-            raise SourceError("not one of its images is readable", uri=self.spec.safe_uri)
+            raise SourceError("not one of its images is readable", uri=self.address.safe_uri)
         return ""
 
     # -- live sources ----------------------------------------------------------------------------
 
     def _run_live(self) -> None:
-        spec = self.spec
-        backoff = Backoff(spec.backoff_initial_s, spec.backoff_max_s, spec.backoff_refused_s)
+        config = self.config
+        backoff = Backoff(config.backoff_initial_s, config.backoff_max_s, config.backoff_refused_s)
         attempt = 0
-        while True:
+        while self._hold():
             attempt += 1
             self._report(SourceState.CONNECTING, attempt=attempt)
             began = time.monotonic()
             cause, refused = self._connect()
-            if self._stop.is_set() or not cause:
+            if self._is_interrupted():
+                backoff.reset()
+                attempt = 0
+                continue
+            if not cause:
                 break
             if self._session_start_ns and time.monotonic() - began > _STEADY_S:
                 backoff.reset()
@@ -254,10 +333,9 @@ class SourceReader:
             delay = backoff.next_s(refused=refused)
             cause = f"{cause}; next try in {delay:.1f} s"
             self._report(SourceState.RECONNECTING, cause, attempt)
-            if self._stop.wait(delay):
-                break
-            self._counters.reconnects += 1
-        self._report(SourceState.ENDED, "stopped" if self._stop.is_set() else "")
+            if self._control.sleep(delay, self._pauses):
+                self._counters.reconnects += 1
+        self._report(SourceState.ENDED, "stopped" if self._control.stopped else "")
 
     def _connect(self) -> tuple[str, bool]:
         """Play one connection; return why it ended ("": for good) and whether it was refused."""
@@ -271,17 +349,17 @@ class SourceReader:
 
     def _play_live(self) -> str:
         """Connect and play until the stream ends; return why, "" for the end of a finite one."""
-        container, stream = open_video(self.spec)
+        container, stream = open_video(self.config, self.address)
         with container:
             self._last_frame_ns = time.monotonic_ns()
             self._start_pass(stream)
-            http = self.spec.kind is SourceKind.HTTP
+            http = self.address.kind is SourceKind.HTTP
             finite = http and bool(container.duration)
             # What arrives in bursts is played at its own speed.
             bursts = finite or (http and container.format.name == "hls")
-            pacer = Pacer(self._stop, _LIVE_REBASE_S) if bursts else None
+            pacer = Pacer(self._control, _LIVE_REBASE_S) if bursts else None
             cause = self._pump(container, stream, pacer)
-        if not cause and finite and not self.spec.loop:
+        if not cause and finite and not self.config.loop:
             return ""
         return cause or "the stream ended"
 
@@ -311,47 +389,44 @@ class SourceReader:
                     return self._report_stall()
                 waited_since = time.monotonic_ns()
         except av.FFmpegError as error:
-            if self.spec.reconnects and isinstance(error, (av.ExitError, av.TimeoutError)):
+            if self.address.reconnects and isinstance(error, (av.ExitError, av.TimeoutError)):
                 return self._report_stall()
-            failure = describe_error(error, self.spec, did="read on")
+            failure = describe_error(error, self.address, did="read on")
             return f"reading broke off: {failure.what}"
         return ""
 
     def _stalled_since(self, waited_since_ns: int) -> bool:
         """Whether a live source kept us waiting, or sends what holds no pictures, for too long."""
         now = time.monotonic_ns()
-        bound = self.spec.stall_timeout_s * _NS
+        bound = self.config.stall_timeout_s * _NS
         return (
-            self.spec.reconnects and max(now - waited_since_ns, now - self._last_frame_ns) >= bound
+            self.address.reconnects
+            and max(now - waited_since_ns, now - self._last_frame_ns) >= bound
         )
 
     def _report_stall(self) -> str:
-        if self._stop.is_set():
-            return "stopped"
-        cause = f"no frame for {self.spec.stall_timeout_s:g} s"
+        if self._is_interrupted():
+            return "interrupted"
+        cause = f"no frame for {self.config.stall_timeout_s:g} s"
         self._report(SourceState.STALLED, cause)
         return cause
 
     def _handle(self, packet: Packet[VideoStream], pacer: Pacer | None) -> bool:
         """Decode one packet when it is due and hand over its frames; False to stop."""
-        arrived = time.monotonic_ns()
-        if pacer is not None:
-            at = self._timeline.at(
-                packet.dts if packet.dts is not None else packet.pts, packet.time_base
-            )
-            arrived = pacer.due_ns(at) if at is not None else 0
-            if not pacer.wait(arrived):
-                return False
+        at = self._timeline.at(
+            packet.dts if packet.dts is not None else packet.pts, packet.time_base
+        )
+        arrived = self._wait_until_due(pacer, at)
+        if arrived is None:
+            return False
         for frame in self._decode(packet):
             pts_ns = self._timeline.advance(self._timeline.at(frame.pts, frame.time_base))
-            captured = arrived
+            captured: int | None = arrived
             if pacer is not None:
-                captured = max(pacer.due_ns(pts_ns), arrived)
-                if not pacer.wait(captured):
-                    return False
-            if not self._emit(frame, pts_ns, captured):
+                captured = self._wait_until_due(pacer, pts_ns if at is None else max(pts_ns, at))
+            if captured is None or not self._emit(frame, pts_ns, captured):
                 return False
-        return not self._stop.is_set()
+        return not self._is_interrupted()
 
     def _decode(self, packet: Packet[VideoStream]) -> Iterator[av.VideoFrame]:
         try:
@@ -369,11 +444,11 @@ class SourceReader:
 
     def _note_software(self, frame: av.VideoFrame) -> None:
         """Say so where the GPU could decode, but not this video."""
-        wanted = self.spec.hwaccel
+        wanted = self.config.hwaccel
         if wanted and frame.format.name != wanted and not hwaccel_problem(wanted):
             _log.warning(
                 "source %s: %s does not decode its video, decoding on the CPU",
-                *(self.spec.name, wanted),
+                *(self.address.name, wanted),
             )
 
     def _emit(
@@ -392,21 +467,20 @@ class SourceReader:
             self._counters.skipped += 1
             self._last_frame_ns = time.monotonic_ns()
             return True
-        spec = self.spec
         image = to_image(
             frame,
-            rotate=spec.rotate,
-            crop_xywh=spec.crop_xywh,
+            rotate=self.config.rotate,
+            crop_xywh=self.config.crop,
             orientation=orientation or self._orientations.of(frame),
         )
         if image.device is None and image.width * image.height <= EAGER_RGB_PIXELS:
             _ = image.rgb
         decoded = time.monotonic_ns()
         wall = time.time_ns() - (decoded - captured_ns)
-        record = Frame(spec.name, self._seq, image, pts_ns, captured_ns, decoded, wall)
+        record = Frame(self.address.name, self._seq, image, pts_ns, captured_ns, decoded, wall)
         self._seq += 1
         self._counters.frames += 1
-        taken = self.mailbox.put(record, self._stop)
+        taken = self.channel.put(record)
         # After the wait for room, which is no stall of the source.
         self._last_frame_ns = time.monotonic_ns()
         return taken

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import threading
+    from streamprn.source.control import Control
 
 __all__ = ["Backoff", "Pacer", "RateLimit", "Timeline"]
 
@@ -67,34 +67,41 @@ class Timeline:
 class Pacer:
     """Plays a time line at its own speed: due times are fixed by the first one, never shifted.
 
+    Only pauses shift them: the time line stands still meanwhile.
+
     Args:
-        stop: ends every wait.
+        control: ends every wait; knows the pauses.
         rebase_after_s: when later than this, start again from now (a live source after a
             stall); None keeps the schedule for good.
     """
 
-    def __init__(self, stop: threading.Event, rebase_after_s: float | None = None) -> None:
-        self._stop = stop
+    def __init__(self, control: Control, rebase_after_s: float | None = None) -> None:
+        self._control = control
         self._origin_ns: int | None = None
         self._rebase_ns = None if rebase_after_s is None else round(rebase_after_s * _NS)
 
     def due_ns(self, at_ns: int) -> int:
         """Return when (monotonic ns) the moment `at_ns` of the time line is due."""
-        now = time.monotonic_ns()
+        paused = self._control.paused_ns
+        now = time.monotonic_ns() - paused
         if self._origin_ns is None:
             self._origin_ns = now - at_ns
         due = self._origin_ns + at_ns
         if self._rebase_ns is not None and abs(now - due) > self._rebase_ns:
             self._origin_ns = now - at_ns
-            return now
-        return due
+            due = now
+        return due + paused
 
-    def wait(self, due_ns: int) -> bool:
-        """Sleep until `due_ns`; False when told to stop."""
-        left = due_ns - time.monotonic_ns()
-        if left > 0:
-            return not self._stop.wait(left / _NS)
-        return not self._stop.is_set()
+    def wait(self, at_ns: int) -> int | None:
+        """Sleep until the moment `at_ns` is due and return `due_ns`; None if told to leave off."""
+        pauses = self._control.running()
+        if self._control.stopped or pauses is None:
+            return None
+        due = self.due_ns(at_ns)
+        left = due - time.monotonic_ns()
+        if left > 0 and not self._control.sleep(left / _NS, pauses):
+            return None
+        return due
 
 
 class RateLimit:

@@ -5,9 +5,9 @@ Nothing here knows about sockets: `streamprn.wire.publish` and `streamprn.wire.s
 
 from __future__ import annotations
 
+from streamprn.records import FRAME_KINDS
 from streamprn.wire.decode import decode, peek
 from streamprn.wire.encode import (
-    FRAME_KINDS,
     MeshFormat,
     Parts,
     encode_faces,
@@ -30,7 +30,7 @@ from streamprn.wire.messages import (
     TextureMessage,
     TopologyMessage,
 )
-from streamprn.wire.quantise import dequantise, quantise
+from streamprn.wire.quantise import dequantise
 from streamprn.wire.topics import check_stream, kinds_wanted, parse_topic, topic
 
 __all__ = [
@@ -60,6 +60,5 @@ __all__ = [
     "kinds_wanted",
     "parse_topic",
     "peek",
-    "quantise",
     "topic",
 ]

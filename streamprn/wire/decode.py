@@ -215,15 +215,15 @@ def _build_image(header: Header, arrays: Arrays, common: dict[str, Any]) -> Mess
     return ImageMessage(**_frame(header, common), image=array)
 
 
+_STATES: Mapping[str, SourceState | str] = {state.value: state for state in SourceState}
+
+
 def _build_status(header: Header, arrays: Arrays, common: dict[str, Any]) -> Message:
     del arrays
     status = header.status
     if isinstance(status, UnsetType):
         raise WireError("status message without the key 'status'")
-    try:
-        state = SourceState(status.state)
-    except ValueError as error:
-        raise WireError(f"unknown state {status.state[:80]!r}") from error
+    state = _STATES.get(status.state, status.state)
     return StatusMessage(**common, state=state, cause=status.cause, attempt=status.attempt)
 
 

@@ -22,22 +22,18 @@ from streamprn.wire.header import (
     StatusHeader,
     TopologyHeader,
 )
-from streamprn.wire.quantise import quantise
 from streamprn.wire.topics import topic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamprn.records import FaceResult, FrameResult, Pose, SourceStatus
+    from streamprn.records import Face, FrameResult, Pose, SourceStatus
 
     AnyArray = NDArray[Any]
 
 Parts = list[bytes | memoryview]
 MeshFormat = Literal["float32", "int16"]
 Named = tuple[ArrayHeader, "AnyArray"]
-
-#: The kinds that one `FrameResult` gives, in the order of sending: the smallest first.
-FRAME_KINDS = (Kind.FACE, Kind.MESH, Kind.TEXTURE, Kind.DEPTH, Kind.IMAGE)
 
 UV_SIZE = 256
 
@@ -71,9 +67,14 @@ class TopologyArrays(Protocol):
     def parts(self) -> Mapping[str, NDArray[np.bool_]]: ...  # noqa: D102
 
 
-def encode_faces(result: FrameResult) -> list[FaceHeader]:
-    """The faces of a frame as they stand in every header about it: made once per frame."""
-    return [_face(face) for face in result.faces]
+def encode_faces(result: FrameResult, *, visible: bool) -> list[FaceHeader]:
+    """The faces of a frame as they stand in every header about it: made once per frame.
+
+    Args:
+        result: what was found.
+        visible: whether to tell which landmarks can be seen, which takes time to find out.
+    """
+    return [_face(face, visible) for face in result.faces]
 
 
 def encode_frame(
@@ -83,23 +84,17 @@ def encode_frame(
     published_ns: int,
     *,
     mesh_format: MeshFormat = "float32",
-) -> Parts | None:
+) -> Parts:
     """One message about a frame; the arrays are views, valid while the result lives.
 
     Args:
         kind: one of `FRAME_KINDS`.
-        result: what was found.
-        faces: `encode_faces(result)`.
+        result: what was found; what the kind needs of it is computed now, if it was not before.
+        faces: of `encode_faces`.
         published_ns: monotonic, the stamp `published`.
         mesh_format: how vertices travel.
-
-    Returns:
-        The parts, or None where the result lacks what the kind needs because nobody had asked for
-        it when the frame was computed.
     """
     arrays = _frame_arrays(kind, result, mesh_format)
-    if arrays is None:
-        return None
     frame = result.frame
     header = Header(
         v=VERSION,
@@ -193,35 +188,25 @@ def _topic(stream: str, kind: Kind) -> bytes:
     return topic(stream, kind)
 
 
-def _frame_arrays(kind: Kind, result: FrameResult, mesh_format: MeshFormat) -> list[Named] | None:
+def _frame_arrays(kind: Kind, result: FrameResult, mesh_format: MeshFormat) -> list[Named]:
     if kind is Kind.FACE:
         return []
     if kind is Kind.MESH:
-        there = all(_has_mesh(face, mesh_format) for face in result.faces)
-        return [_vertices(face, mesh_format) for face in result.faces] if there else None
+        return [_vertices(face, mesh_format) for face in result.faces]
     if kind is Kind.TEXTURE:
-        found = [(face.id, face.texture) for face in result.faces]
-        arrays = [_array("texture", image, face=id_) for id_, image in found if image is not None]
-        return arrays if arrays or not found else None
+        return [_array("texture", face.texture, face=face.id) for face in result.faces]
     if kind is Kind.DEPTH:
-        if result.depth is None:
-            return None if result.faces else []
         return [_array("depth", result.depth)]
     if kind is Kind.IMAGE:
         return [_array("image", result.frame.image.rgb)]
     raise ValueError(f"{kind} is not about a frame")
 
 
-def _has_mesh(face: FaceResult, mesh_format: MeshFormat) -> bool:
-    """False where the subscription came after the frame: its vertices stayed on the GPU."""
-    return bool(face.vertices.size) or (mesh_format == "int16" and face.levels is not None)
-
-
-def _vertices(face: FaceResult, mesh_format: MeshFormat) -> Named:
+def _vertices(face: Face, mesh_format: MeshFormat) -> Named:
     if mesh_format == "float32":
         return _array("vertices", face.vertices, face=face.id)
-    quantised, scale, offset = face.levels or quantise(face.vertices)
-    header, array = _array("vertices", quantised, face=face.id)
+    steps, scale, offset = face.quantised_vertices
+    header, array = _array("vertices", steps, face=face.id)
     header.scale, header.offset = scale.tolist(), offset.tolist()
     return header, array
 
@@ -236,7 +221,7 @@ def _indices(array: NDArray[np.int32]) -> AnyArray:
     return array.astype(np.uint16 if top < 1 << 16 else np.uint32)
 
 
-def _face(face: FaceResult) -> FaceHeader:
+def _face(face: Face, visible: bool) -> FaceHeader:
     roi = face.roi
     return FaceHeader(
         id=int(face.id),
@@ -245,7 +230,7 @@ def _face(face: FaceResult) -> FaceHeader:
         roi=RoiHeader(float(roi.cx), float(roi.cy), float(roi.side), float(roi.roll)),
         pose=_pose(face.pose),
         landmarks=face.landmarks.tolist(),
-        visible=None if face.visible is None else face.visible.tolist(),
+        visible=face.visible.tolist() if visible else None,
     )
 
 

@@ -165,9 +165,12 @@ class TopologyMessage(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusMessage(Message):
-    """Where a source stands, with the cause in words and the number of the attempt."""
+    """Where a source stands, with the cause in words and the number of the attempt.
 
-    state: SourceState
+    `state` is plain text where a later version of the publisher has a state unknown to this one.
+    """
+
+    state: SourceState | str
     cause: str
     attempt: int
 

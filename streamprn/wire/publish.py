@@ -15,16 +15,13 @@ read half of its queue.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import re
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import zmq
@@ -43,7 +40,8 @@ from streamprn.wire import (
     encode_topology,
     kinds_wanted,
 )
-from streamprn.wire.address import has_bad_port, is_local
+from streamprn.wire.address import is_local
+from streamprn.wire.bind import LINGER_MS, CurveKeys, bind_publisher
 from streamprn.wire.topics import MAX_TOPIC_BYTES
 
 if TYPE_CHECKING:
@@ -54,57 +52,11 @@ __all__ = ["CurveKeys", "PublishCounters", "Publisher"]
 
 DEFAULT_BIND = "tcp://127.0.0.1:5870"
 
-#: Parts from this size on are sent without a copy. Latency is the same either way; a full mesh
-#: takes the caller's thread 0.1 to 0.2 ms less, while below some 100 KB the bookkeeping costs more.
-ZERO_COPY_BYTES = 128 * 1024
-#: A subscription is at most one topic long; CURVE's handshake needs a few hundred bytes.
-_MAX_INBOUND_BYTES = 4096
 _MAX_SUBSCRIPTIONS = 65_536
-_LINGER_MS = 200
-#: How long one message waits for room in a queue: the I/O thread may need the processor first.
-_PATIENCE_MS = 1
-_HEARTBEAT_MS = 10_000
 #: How long a greeting waits for room in a subscriber's queue.
 _GREETING_PATIENCE_NS = 1_000_000_000
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CurveKeys:
-    """A CURVE key pair in Z85 text, 40 characters each."""
-
-    public: str
-    secret: str
-
-    @classmethod
-    def load(cls, path: Path) -> CurveKeys:
-        """Read a `.key_secret` file as written by `create` or `zmq.auth.create_certificates`.
-
-        Raises:
-            InputError: the file is missing or holds no secret key.
-        """
-        from zmq.auth import load_certificate
-
-        try:
-            public, secret = load_certificate(path)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: no CURVE key file: {error}", hint="make a pair with CurveKeys.create"
-            ) from error
-        if secret is None:
-            raise InputError(f"{path}: holds only a public key", hint="give the .key_secret file")
-        return cls(public.decode("ascii"), secret.decode("ascii"))
-
-    @classmethod
-    def create(cls, folder: Path, name: str = "server") -> CurveKeys:
-        """Make a pair and write `<name>.key` (public) and `<name>.key_secret` into a folder."""
-        from zmq.auth import create_certificates
-
-        folder.mkdir(parents=True, exist_ok=True)
-        _, secret_file = create_certificates(folder, name)
-        Path(secret_file).chmod(0o600)
-        return cls.load(Path(secret_file))
 
 
 @dataclass(slots=True)
@@ -116,14 +68,12 @@ class PublishCounters:
         bytes: of those messages.
         overruns: times that a subscriber's queue was found full; from then on that subscriber
             misses messages, which it sees as gaps in `seq`, until it reads again.
-        incomplete: messages not sent because the result lacked what the kind needs.
         ignored: messages from peers that were no usable subscription.
     """
 
     messages: int = 0
     bytes: int = 0
     overruns: int = 0
-    incomplete: int = 0
     ignored: int = 0
 
 
@@ -143,6 +93,7 @@ class Publisher:
         topology: what subscribers of `<stream>/topology` get, unless `set_topology` says else.
         send_hwm: messages that wait for one slow subscriber before it starts to miss some.
         mesh_format: how vertices travel: "float32", or "int16" at half the size.
+        withheld: kinds that nobody gets, whatever they subscribe to.
         curve: encrypt, with these server keys; subscribers need the public one.
         context: to share with a subscriber on `inproc://`.
 
@@ -157,12 +108,14 @@ class Publisher:
         topology: TopologyArrays | None = None,
         send_hwm: int = 16,
         mesh_format: MeshFormat = "float32",
+        withheld: frozenset[Kind] = frozenset(),
         curve: CurveKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         if mesh_format not in ("float32", "int16"):
             raise InputError(f"mesh format {mesh_format!r}", hint='use "float32" or "int16"')
         self._mesh_format: MeshFormat = mesh_format
+        self._withheld = withheld
         self._own_context = context is None
         self._context = context or zmq.Context()
         self._lock = threading.Lock()
@@ -178,7 +131,7 @@ class Publisher:
         self._streams: set[str] = set()
         self._greetings: dict[tuple[str, Kind], int] = {}
         try:
-            self._socket = _bind(self._context, bind, send_hwm, curve)
+            self._socket = bind_publisher(self._context, bind, send_hwm, curve)
         except BaseException:
             if self._own_context:
                 self._context.term()
@@ -216,7 +169,7 @@ class Publisher:
         if found is None:
             # Under the lock, so that a new subscription does not meet an answer from before it.
             with self._lock:
-                kinds = kinds_wanted(stream, self._subscriptions)
+                kinds = kinds_wanted(stream, self._subscriptions) - self._withheld
                 found = _Wanted(kinds, tuple(kind for kind in FRAME_KINDS if kind in kinds))
                 self._wanted[stream] = found
         return found
@@ -233,14 +186,11 @@ class Publisher:
         stream = result.frame.stream
         self._know(stream)
         kinds = self._look_up(stream).of_frames
-        faces = encode_faces(result) if kinds else []
+        faces = encode_faces(result, visible=Kind.FACE in kinds) if kinds else []
         for kind in kinds:
-            parts = encode_frame(kind, result, faces, published_ns, mesh_format=self._mesh_format)
-            if parts is not None:
-                self._send(parts)
-            else:
-                with self._lock:
-                    self._counters.incomplete += 1
+            self._send(
+                encode_frame(kind, result, faces, published_ns, mesh_format=self._mesh_format)
+            )
         return published_ns
 
     def publish_status(self, status: SourceStatus) -> None:
@@ -270,6 +220,17 @@ class Publisher:
             self._greet(stream, Kind.TOPOLOGY)
         self._wake()
 
+    def forget(self, stream: str) -> None:
+        """Let go of all that is kept of a stream that has ended for good."""
+        with self._lock:
+            self._streams.discard(stream)
+            self._wanted.pop(stream, None)
+            for kept in (self._topologies, self._topology_parts, self._status_parts):
+                kept.pop(stream, None)
+            for kind in Kind:
+                self._seqs.pop((stream, kind), None)
+                self._greetings.pop((stream, kind), None)
+
     def close(self) -> None:
         """Close the socket; what is still queued gets a fifth of a second to leave."""
         with self._lock:
@@ -279,7 +240,7 @@ class Publisher:
         self._wake()
         self._thread.join(timeout=2.0)
         with self._lock:
-            self._socket.close(linger=_LINGER_MS)
+            self._socket.close(linger=LINGER_MS)
         if self._own_context:
             self._context.term()
         self._wake_read.close()
@@ -412,67 +373,3 @@ class Publisher:
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(4096)
-
-
-def _bind(
-    context: zmq.Context[zmq.Socket[bytes]], bind: str, send_hwm: int, curve: CurveKeys | None
-) -> zmq.Socket[bytes]:
-    if has_bad_port(bind):
-        raise PublishError(f"binding to {bind!r}: no such port", hint="ports end at 65535")
-    _refuse_taken_ipc(bind)
-    xpub = context.socket(zmq.XPUB)
-    try:
-        xpub.setsockopt(zmq.SNDHWM, send_hwm)
-        xpub.setsockopt(zmq.SNDTIMEO, _PATIENCE_MS)
-        xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
-        xpub.setsockopt(zmq.XPUB_NODROP, 1)
-        xpub.setsockopt(zmq.MAXMSGSIZE, _MAX_INBOUND_BYTES)
-        xpub.setsockopt(zmq.LINGER, _LINGER_MS)
-        xpub.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-        xpub.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        xpub.setsockopt(zmq.IPV6, int("[" in bind))
-        xpub.copy_threshold = ZERO_COPY_BYTES
-        if curve is not None:
-            xpub.curve_server = True
-            xpub.curve_publickey = curve.public.encode("ascii")
-            xpub.curve_secretkey = curve.secret.encode("ascii")
-        xpub.bind(re.sub(r"^tcp://localhost:", "tcp://127.0.0.1:", bind))
-    except zmq.ZMQError as error:
-        xpub.close(linger=0)
-        raise _bind_error(bind, error) from error
-    except BaseException:
-        xpub.close(linger=0)
-        raise
-    return xpub
-
-
-def _refuse_taken_ipc(bind: str) -> None:
-    """Raise where a publisher still listens: libzmq would silently take over its file."""
-    if not bind.startswith("ipc:///"):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        try:
-            probe.connect(bind.removeprefix("ipc://"))
-        except OSError:
-            return
-    raise PublishError(f"{bind} is in use", hint="stop the other publisher or bind to another file")
-
-
-_BIND_HINTS = {
-    errno.EADDRINUSE: ("is in use", "stop the other program, or bind to another port or to port *"),
-    errno.EACCES: ("is not allowed", "use a port from 1024 on, or a folder that you may write to"),
-    errno.EADDRNOTAVAIL: ("is not an address of this machine", "use 127.0.0.1 or 0.0.0.0"),
-    errno.ENODEV: ("is not an address of this machine", "use 127.0.0.1 or 0.0.0.0"),
-    errno.EPROTONOSUPPORT: ("has an unknown transport", "use tcp://, ipc:// or inproc://"),
-    errno.EINVAL: ("is malformed", "write it like tcp://127.0.0.1:5870"),
-    errno.ENOENT: ("is in a folder that does not exist", "make the folder first"),
-    errno.ENAMETOOLONG: ("is too long", "use a shorter path"),
-}
-
-
-def _bind_error(bind: str, error: zmq.ZMQError) -> PublishError:
-    what, hint = _BIND_HINTS.get(
-        error.errno or 0, (f"failed: {error}", "write it like tcp://127.0.0.1:5870")
-    )
-    return PublishError(f"binding to {bind!r} {what}", hint=hint)

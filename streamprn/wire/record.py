@@ -70,13 +70,12 @@ class Recorder:
         stream = result.frame.stream
         try:
             file = self._files.get(stream) or self._open(stream)
-            faces = encode_faces(result)
+            faces = encode_faces(result, visible=Kind.FACE in self.wanted)
             for kind in self._kinds:
                 parts = encode_frame(
                     kind, result, faces, published_ns, mesh_format=self._mesh_format
                 )
-                if parts is not None:
-                    file.write(_encoder.encode(parts))
+                file.write(_encoder.encode(parts))
         except OSError as error:
             raise InputError(
                 f"{self._folder}: recording stopped: {error.strerror}",

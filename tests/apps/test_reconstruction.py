@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
+from streamprn.engines.face import HostFace
 from streamprn.kernels import pose as pose_kernels
 from tests.support import faces
 from tests.support.clips import draw, place, transform_points
@@ -123,6 +124,12 @@ def symmetric(face: Reconstruction) -> np.ndarray:
     return np.round(0.5 * (texture + texture[:, ::-1])).astype(np.uint8)
 
 
+def with_vertices(seen: Reconstruction, vertices: np.ndarray) -> Reconstruction:
+    """What the reconstruction would be with these vertices."""
+    moved = HostFace.of_vertices(seen.face, seen.face.image, seen.face.geometry, vertices)
+    return dataclasses.replace(seen, face=moved, _cache={})
+
+
 @pytest.fixture(scope="module")
 def half_hidden(
     reconstructor: Reconstructor, face: Reconstruction, symmetric: np.ndarray
@@ -131,7 +138,7 @@ def half_hidden(
     where = faces.known_pose(40.0, 0.0, 0.0, scale=scale, centre_xy=(160.0, 160.0))
     drawn = faces.draw(face.topology, symmetric, where)
     seen = reconstructor.reconstruct(drawn.image)[0]
-    return dataclasses.replace(seen, vertices=drawn.vertices, pose=where, _cache={})
+    return with_vertices(seen, drawn.vertices)
 
 
 def test_hidden_texels_are_cleared_or_taken_from_the_other_half(
@@ -157,7 +164,7 @@ def test_what_is_seen_at_a_grazing_angle_shows_no_background(
 ) -> None:
     # The mesh too far out: at the silhouette the picture shows what is behind the face.
     shifted = half_hidden.vertices - np.array([4, 0, 0], np.float32)
-    wrong = dataclasses.replace(half_hidden, vertices=shifted, _cache={})
+    wrong = with_vertices(half_hidden, shifted)
     made = wrong.texture(256, "mirror").astype(float)
     middle = wrong.topology.mask.copy()
     middle[:, :40] = middle[:, -40:] = False

@@ -74,6 +74,17 @@ def test_the_defaults_are_valid_and_have_no_source():
         ({"sources": [{"uri": True}]}, ["sources.0.uri: got true, expected a text"]),
         ({"sources": [{"uri": "a", "name": "a b"}]}, ["sources.0.name", "1 to 64"]),
         ({"sources": [{"uri": "a", "rotate": 45}]}, ["sources.0.rotate", "one of 0, 90, 180, 270"]),
+        ({"sources": [{"uri": "a", "name": ""}]}, ["sources.0.name: got the text ''"]),
+        ({"sources": [{"uri": "a", "name": "x" * 65}]}, ["sources.0.name", "1 to 64"]),
+        ({"sources": [{"uri": "a", "rotate": False}]}, ["sources.0.rotate: got false"]),
+        ({"sources": [{"uri": "a", "hwaccel": "vulkan"}]}, ["sources.0.hwaccel", "one of cuda"]),
+        ({"sources": [{"uri": "a", "rtsp_transport": "quic"}]}, ["one of tcp, udp"]),
+        ({"sources": [{"uri": "a", "max_fps": math.nan}]}, ["max_fps: got nan", "0.01 to 1000"]),
+        ({"sources": [{"uri": "a", "max_fps": "30"}]}, ["max_fps: got the text '30'"]),
+        ({"sources": [{"uri": "a", "image_fps": 0}]}, ["image_fps: got 0, allowed: 0.01 to 1000"]),
+        ({"sources": [{"uri": "a", "stall_timeout_s": math.inf}]}, ["got inf, allowed: 0.1"]),
+        ({"sources": [{"uri": "a", "open_timeout_s": True}]}, ["open_timeout_s: got true"]),
+        ({"sources": [{"uri": "a", "crop": [0, 0, 1.5, 9]}]}, ["crop.2: got 1.5"]),
         ({"sources": [{"uri": "a", "crop": [0, 0, 0, 9]}]}, ["sources.0.crop", "1 px or more"]),
         ({"sources": [{"uri": "a", "crop": [0, 0, 9]}]}, ["crop: got 3 values, expected 4"]),
         ({"sources": [{"uri": "a", "crop": [0, -1, 9, 9]}]}, ["sources.0.crop.1: got -1"]),
@@ -164,25 +175,6 @@ def test_a_wrong_override_names_the_key(key, value, parts):
         config.with_overrides({key: value}, where="--set")
     for part in parts:
         assert part in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("sources", "names"),
-    [
-        ([(None, "clips/Front door.mp4")], ("Front_door",)),
-        ([(None, "0"), (None, "rtsp://u:p@h/x")], ("webcam0", "stream1")),
-        ([(None, "a.mp4"), (None, "b/a.mp4"), ("a-2", "c")], ("a", "a-3", "a-2")),
-        ([(None, "pictures/")], ("pictures",)),
-        ([(None, "file:///clips/door.mp4")], ("door",)),
-        ([(None, "²"), (None, "9" * 5000)], ("stream0", "9" * 64)),
-        ([(None, "...")], ("stream0",)),
-        ([(None, "顔.mp4")], ("stream0",)),
-        ([(None, "x" * 100), (None, "x" * 100)], ("x" * 64, "x" * 60 + "-2")),
-    ],
-)
-def test_streams_without_a_name_get_one_from_the_uri(sources, names):
-    config = Config.from_mapping({"sources": [{"name": n, "uri": uri} for n, uri in sources]})
-    assert config.stream_names() == names
 
 
 _SOURCES = st.lists(

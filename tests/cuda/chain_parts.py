@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streamprn.engines.device.chain import ChainSpec
+from streamprn.engines.device.spec import ChainSpec
 from streamprn.engines.protocol import CropRule
 from streamprn.engines.topology import Topology
 from tests.reference.meshes import face_mesh

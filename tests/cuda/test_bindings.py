@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from streamprn.engines.device import gpu
+from streamprn.engines.cuda import gpu
 
 driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings missing: numba-cuda")
 

@@ -1,6 +1,7 @@
 """Every kernel through NVVM and ptxas for every architecture in use; no GPU needed."""
 
 import importlib.util
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_kernel_uses_neither_shuffles_nor_local_memory(name):
     assert "shfl" not in text
     assert ".local" not in text
     assert "vote" not in text
+
+
+def test_quantising_rounds_each_operation_as_the_cpu_does():
+    text = toolchain.ptx(kernels()["settle_vertices"], (7, 5))
+    assert "div.rn.f32" in text
+    assert not re.findall(r"fma\.|\.approx|\.ftz", text)
+    # ptxas fuses a product with the sum that takes it.
+    products = set(re.findall(r"mul\.f32\s+(%f\d+),", text))
+    summands = re.findall(r"(?:add|sub)\.f32\s+%f\d+, (%?\w+), (%?\w+);", text)
+    assert products
+    assert products.isdisjoint(one for pair in summands for one in pair)
 
 
 @pytest.mark.parametrize("capability", [(9, 0), (12, 0)])

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 PRELUDE = """
 import ctypes, json, threading
 import numpy as np
-from streamprn.engines.device.gpu import Gpu
+from streamprn.engines.cuda.gpu import Gpu
 from streamprn.errors import BackendError
 host = ctypes.CDLL("libcuda.so.1")
 def live():
@@ -279,17 +279,17 @@ def test_ffmpeg_opens_its_device_in_the_context_that_the_engine_uses_already(run
         logging.getLogger("streamprn").addHandler(type("H", (logging.Handler,), {{
             "emit": lambda self, record: said.append(record.getMessage())}})())
         from streamprn.source.sample_clip import make_clip
-        from streamprn.engines.device import nvdec
-        from streamprn.source import opening, parse_source
+        from streamprn.engines.cuda import driver
+        from streamprn.source import opening
         from tests.source.conftest import Player
         gpu = Gpu()
-        share, nvdec.share_context = nvdec.share_context, lambda: None
+        share, driver.share_context = driver.share_context, lambda: None
         before = opening.hwaccel_problem("cuda")
         opening.hwaccel_problem.cache_clear()
-        nvdec.share_context = share
+        driver.share_context = share
         after = opening.hwaccel_problem("cuda")
         clip = make_clip(Path({str(tmp_path)!r}) / "face.mp4")
-        player = Player(parse_source(clip.uri, hwaccel="cuda"), 5)
+        player = Player(clip.uri, 5, hwaccel="cuda")
         frames = player.take(3)
         player.reader.stop()
         tell(before=before, after=after, frames=len(frames), said=said)

@@ -30,7 +30,7 @@ def run(code, folder):
 
 def names_used(variable):
     """Attributes that `gpu.py` reads of `self.<variable>`."""
-    from streamprn.engines.device import gpu
+    from streamprn.engines.cuda import gpu
 
     tree = ast.parse(inspect.getsource(gpu))
     return sorted(
@@ -65,7 +65,7 @@ print(missing)
 
 def test_a_driver_without_a_device_is_one_clear_error(driver_folder):
     code = """
-from streamprn.engines.device.gpu import Gpu
+from streamprn.engines.cuda.gpu import Gpu
 from streamprn.errors import BackendError
 try:
     Gpu()
@@ -80,7 +80,7 @@ except BackendError as error:
 
 def test_a_machine_without_a_driver_is_one_clear_error(tmp_path):
     code = """
-from streamprn.engines.device.gpu import Gpu
+from streamprn.engines.cuda.gpu import Gpu
 from streamprn.errors import BackendError
 try:
     Gpu()

@@ -107,8 +107,9 @@ def test_the_operator_reproduces_constants_and_affine_maps(topology, subdivision
     texels = topology.texel
 
     def vertices(values):
-        control = subdivision.correct(values.astype(np.float32))
-        return uv.subdivide(control, subdivision.operator).reshape(-1, 3)[texels]
+        points = subdivision.correct(values.astype(np.float32))
+        (control,) = uv.control_points(points, subdivision.operator)
+        return uv.position_map_of(control, subdivision.operator).reshape(-1, 3)[texels]
 
     np.testing.assert_allclose(vertices(np.ones_like(points)), 1, atol=1e-5)
     matrix, shift = rng.normal(size=(3, 3)), rng.normal(size=3)

@@ -23,7 +23,7 @@ def follow(engine, rgb, roi, passes=2):
     for _ in range(passes):
         matrix = engine.crop.frame_from_crop(roi)
         inference = engine.infer(warp.warp_rgb(rgb, matrix[None], engine.crop.size))
-        vertices = uv.restore(inference.maps[0], engine.topology.texel, matrix)
+        vertices, _ = inference.surfaces[0].restore(matrix)
         landmarks = vertices[engine.topology.landmarks]
         roll = np.arctan2(*(landmarks[45] - landmarks[36])[1::-1])
         roi = engine.crop.roi_from_vertices_box(uv.bounds(vertices), float(roll))

@@ -189,7 +189,7 @@ def test_without_a_gpu_the_runtime_says_so(facemesh):
     assert "NVIDIA driver" in reason or "installed" in reason
     if packages.installed():
         with pytest.raises(BackendError):
-            from streamprn.engines.tensorrt import driver
+            from streamprn.engines.cuda import driver
 
             driver.driver()
 

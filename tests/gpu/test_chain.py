@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def roi():
 
 @pytest.fixture(scope="module")
 def chain(bundle):
-    from streamprn.engines.device.gpu import open_chain
+    from streamprn.engines.gpu_chain import open_chain
 
     chain = open_chain(bundle, max_batch=4)
     chain.warm_up()
@@ -64,13 +65,13 @@ def chain(bundle):
 
 def cpu_face(bundle, picture, roi):
     from streamprn.engines.engine import open_engine
-    from streamprn.kernels import pose, uv, warp
+    from streamprn.kernels import pose, warp
 
     engine = open_engine(bundle.folder, backend="openvino")
     matrix = engine.crop.frame_from_crop(roi)
-    maps = engine.infer(warp.warp_rgb(picture.rgb, matrix, engine.crop.size)).maps
+    (surface,) = engine.infer(warp.warp_rgb(picture.rgb, matrix, engine.crop.size)).surfaces
     topology = engine.topology
-    vertices = uv.restore(maps[0], topology.texel, matrix)
+    vertices, _ = surface.restore(matrix)
     reference = pose.Reference(topology.canonical, topology.pose_weights)
     return vertices, pose.estimate(vertices, reference)
 
@@ -80,15 +81,15 @@ def test_the_chain_finds_the_face_that_the_cpu_finds(chain, bundle, picture, roi
     faces = chain.process([picture], [(0, roi)] * 3)
     for face in faces:
         # Half precision in the network: a tenth of a pixel, not of a percent.
-        assert np.abs(face.vertices() - vertices).mean() < 0.3
-        assert np.abs(face.landmarks - face.vertices()[bundle.topology().landmarks]).max() < 1e-3
+        assert np.abs(face.vertices - vertices).mean() < 0.3
+        assert np.abs(face.landmarks - face.vertices[bundle.topology().landmarks]).max() < 1e-3
         assert abs(face.pose.yaw - head.yaw) < 0.5
         assert abs(face.pose.pitch - head.pitch) < 0.5
         assert abs(face.pose.roll - head.roll) < 0.5
 
 
 def test_recorded_and_unrecorded_batches_agree(chain, picture, roi):
-    runs = [chain.process([picture], [(0, roi)])[0].vertices() for _ in range(6)]
+    runs = [chain.process([picture], [(0, roi)])[0].vertices for _ in range(6)]
     for other in runs[1:]:
         np.testing.assert_allclose(other, runs[0], atol=1e-4)
 
@@ -108,17 +109,15 @@ def test_what_is_computed_on_the_device_is_what_the_cpu_makes_of_its_vertices(
 
     topology = bundle.topology()
     (face,) = chain.process([picture], [(0, roi)])
-    vertices = face.vertices()
+    vertices = face.vertices
     seen = visibility.visible_landmarks(vertices, topology.triangles, topology.landmarks)
-    assert (face.visible_landmarks() != seen).sum() <= 1
+    assert (face.visible != seen).sum() <= 1
     chart = sampling.Chart.draw(topology.triangles, topology.uv, 256)
     texture = sampling.texture(picture.rgb, vertices, chart)
-    assert np.abs(face.texture(picture).astype(int) - texture).max() <= 1
-    levels, scale, offset = face.levels()
-    levels_there, scale_there, offset_there = uv.quantise(vertices)
-    assert np.abs(levels.astype(int) - levels_there).max() <= 1
-    np.testing.assert_allclose([scale, offset], [scale_there, offset_there], rtol=1e-6)
-    found = face.depth([], (picture.width, picture.height))
+    assert np.abs(replace(face, image=picture).texture.astype(int) - texture).max() <= 1
+    for ours, theirs in zip(face.quantised_vertices, uv.quantise(vertices), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    found = face.depth_image((picture.width, picture.height))
     expected = raster.depth(vertices, topology.triangles, picture.height, picture.width)
     assert (np.isnan(found) != np.isnan(expected)).mean() < 1e-5
     both = np.isfinite(found) & np.isfinite(expected)
@@ -129,10 +128,10 @@ def test_another_thread_computes_from_the_vertices_while_batches_go_on(chain, pi
     from concurrent.futures import ThreadPoolExecutor
 
     (kept,) = chain.process([picture], [(0, roi)])
-    vertices = kept.vertices()
+    vertices = kept.vertices
     with ThreadPoolExecutor(1) as geometry:
-        work = [geometry.submit(kept.vertices) for _ in range(50)]
-        work += [geometry.submit(kept.visible_landmarks) for _ in range(50)]
+        work = [geometry.submit(lambda: replace(kept).vertices) for _ in range(50)]
+        work += [geometry.submit(lambda: replace(kept).visible) for _ in range(50)]
         for _ in range(200):
             chain.process([picture], [(0, roi)])
         for one in work[:50]:
@@ -141,7 +140,6 @@ def test_another_thread_computes_from_the_vertices_while_batches_go_on(chain, pi
 
 
 def test_frames_of_nvdec_stay_on_the_gpu_and_give_the_same_faces(chain, tmp_path, roi):
-    from streamprn.source import parse_source
     from streamprn.source.opening import hwaccel_problem
     from streamprn.source.sample_clip import make_clip
     from tests.source.conftest import Player
@@ -149,7 +147,7 @@ def test_frames_of_nvdec_stay_on_the_gpu_and_give_the_same_faces(chain, tmp_path
     if problem := hwaccel_problem("cuda"):
         pytest.skip(problem)
     clip = make_clip(tmp_path / "face.mp4")
-    players = [Player(parse_source(clip.uri, hwaccel=way), 20) for way in ("cuda", None)]
+    players = [Player(clip.uri, 20, hwaccel=way) for way in ("cuda", None)]
     here, there = (player.take(5) for player in players)
     for player in players:
         player.reader.stop()
@@ -168,7 +166,7 @@ def test_ten_thousand_frames_take_no_memory(chain, picture, roi, capsys):
     device = chain._device
     for _ in range(100):
         everything(chain, picture, roi)
-    free, resident = device.free_bytes(), psutil.Process().memory_info().rss
+    free, before = device.free_bytes(), psutil.Process().memory_info().rss
     took = []
     for _ in range(FRAMES):
         began = time.perf_counter()
@@ -180,13 +178,13 @@ def test_ten_thousand_frames_take_no_memory(chain, picture, roi, capsys):
     with capsys.disabled():
         print(f"\n{chain.backend}: p50 {cuts[49]:.3f} ms, p99 {cuts[98]:.3f} ms a frame")
     assert free - device.free_bytes() < SLACK
-    assert psutil.Process().memory_info().rss - resident < SLACK
+    assert psutil.Process().memory_info().rss - before < SLACK
 
 
 def everything(chain, picture, roi):
     (face,) = chain.process([picture], [(0, roi)])
-    face.vertices(), face.visible_landmarks(), face.texture(picture), face.levels()
-    face.depth([], (picture.width, picture.height))
+    _ = face.vertices, face.visible, replace(face, image=picture).texture, face.quantised_vertices
+    face.depth_image((picture.width, picture.height))
 
 
 def test_the_pipeline_runs_the_chain_and_finds_the_faces_of_the_cpu(tmp_path):
@@ -215,9 +213,9 @@ def test_the_pipeline_runs_the_chain_and_finds_the_faces_of_the_cpu(tmp_path):
             "publish": {"bind": "tcp://127.0.0.1:*"},
         }
         sinks[backend] = Sink()
-        pipeline = Pipeline(Config.from_mapping(mapping), sinks=[sinks[backend]])
-        assert ("device chain" in pipeline.backend) == (backend == "tensorrt")
-        pipeline.run(max_frames=30)
+        with Pipeline(Config.from_mapping(mapping), sinks=[sinks[backend]]) as pipeline:
+            assert ("device chain" in pipeline.backend) == (backend == "tensorrt")
+            pipeline.run(max_frames=30)
     for ours, theirs in zip(*(sink.results for sink in sinks.values()), strict=True):
         assert len(ours.faces) == len(theirs.faces)
         for face, other in zip(ours.faces, theirs.faces, strict=True):
@@ -225,8 +223,8 @@ def test_the_pipeline_runs_the_chain_and_finds_the_faces_of_the_cpu(tmp_path):
 
 
 def test_the_stages_are_timed_by_the_device(bundle, picture, roi, capsys):
-    from streamprn.engines.device.chain import STAGES
-    from streamprn.engines.device.gpu import open_chain
+    from streamprn.engines.device.slot import STAGES
+    from streamprn.engines.gpu_chain import open_chain
 
     timed = open_chain(bundle, max_batch=1, timed=True)
     rows = []

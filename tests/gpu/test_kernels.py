@@ -1,9 +1,10 @@
-"""The surface kernels on a real GPU against the CPU drivers, at full size."""
+"""The surface kernels on a real GPU against the CPU loops, at full size."""
 
 import numpy as np
 import pytest
 
-from streamprn.kernels import normals, raster, visibility
+from streamprn.engines.cuda.launch import launch
+from streamprn.kernels import raster, visibility
 from tests.reference.meshes import face_mesh
 
 pytestmark = [
@@ -45,10 +46,11 @@ def drawn(mesh, vertices, shape, boxed):
 
     keys = cuda.to_device(np.zeros((1, *shape), np.int64))
     flat = keys.reshape(int(np.prod(shape)))
-    surface.clear_keys.launch((surface.clear_keys.blocks(flat.size),), 0, flat)
-    surface.draw_triangles.launch(
-        (surface.draw_triangles.blocks(len(mesh.triangles)), 1), 0, vertices[None],
-        mesh.triangles, results_of(vertices), np.zeros(1, np.int32), boxed, keys,
+    launch(surface.clear_keys, (surface.clear_keys.blocks(flat.size),), 0, flat)
+    grid = (surface.draw_triangles.blocks(len(mesh.triangles)), 1)
+    launch(
+        surface.draw_triangles, grid, 0, vertices[None], mesh.triangles,
+        results_of(vertices), np.zeros(1, np.int32), boxed, keys,
     )  # fmt: skip
     return keys
 
@@ -58,25 +60,23 @@ def test_the_depth_image_is_that_of_the_cpu(mesh, vertices):
 
     keys = drawn(mesh, vertices, (H, W), False)
     depth = np.zeros(H * W, np.float32)
-    surface.resolve_depth.launch((1024,), 0, keys.reshape(H * W), depth)
+    launch(surface.resolve_depth, (1024,), 0, keys.reshape(H * W), depth)
     expected = raster.depth(vertices, mesh.triangles, H, W)
     np.testing.assert_array_equal(np.isnan(depth.reshape(H, W)), np.isnan(expected))
     np.testing.assert_allclose(depth.reshape(H, W), expected, atol=1e-3)
 
 
-def test_normals_and_visibility_are_those_of_the_cpu(mesh, vertices):
+def test_visibility_is_that_of_the_cpu(mesh, vertices):
     from streamprn.kernels.cuda import surface
 
     start, others = surface.adjacency(mesh.triangles, len(vertices))
-    facing = np.zeros((1, *vertices.shape), np.float32)
-    grid = (surface.vertex_normals.blocks(len(vertices)), 1)
-    surface.vertex_normals.launch(grid, 0, vertices[None], start, others, facing)
-    expected = normals.vertex_normals(vertices, mesh.triangles)
-    np.testing.assert_allclose(facing[0], expected, atol=1e-4)
+    everyone = np.arange(len(vertices), dtype=np.int32)
     keys = drawn(mesh, vertices, (surface.SIDE, surface.SIDE), True)
     seen = np.zeros((1, len(vertices)), np.uint8)
-    surface.visible_vertices.launch(
-        grid, 0, vertices[None], facing, results_of(vertices), keys, seen
-    )
-    cpu = visibility.visible_vertices(vertices, mesh.triangles, expected)
+    grid = (surface.visible_landmarks.blocks(len(vertices)), 1)
+    launch(
+        surface.visible_landmarks, grid, 0, vertices[None], everyone, start, others,
+        results_of(vertices), keys, seen,
+    )  # fmt: skip
+    cpu = visibility.visible_vertices(vertices, mesh.triangles)
     assert (seen[0].astype(bool) != cpu).mean() < 1e-3

@@ -15,11 +15,11 @@ def test_importing_the_package_loads_no_compiler():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_editing_a_formula_invalidates_the_cached_drivers(monkeypatch):
+def test_editing_a_formula_invalidates_the_cached_loops(monkeypatch):
     stamps = []
     monkeypatch.setattr(_jit, "_maths_stamp", lambda: (1.0, len(stamps)))
     for _ in range(2):
-        compiled = _jit.driver()(uv._bounds.py_func)
+        compiled = _jit.cpu_loop()(uv._bounds.py_func)
         stamps.append(compiled._cache._cache_file._source_stamp)
     assert stamps[0] != stamps[1]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from streamprn.channel import Mailbox
+from streamprn.channel import Channel
+from streamprn.config import Address, SourceConfig, resolve
 from streamprn.records import Frame, SourceState, SourceStatus
-from streamprn.source import SourceReader, SourceSpec, parse_source
+from streamprn.source import SourceReader
 from tests.support.clips import ClipStore
 
 
@@ -19,15 +20,39 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
 
 
 class Player:
-    """A reader, its mailbox and what it reported."""
+    """A reader, its channel and what it reported.
 
-    def __init__(self, spec: SourceSpec, capacity: int) -> None:
+    Args:
+        text: the source; read as fast as possible unless `realtime` is given.
+        capacity: of the channel.
+        address: in place of the text's own.
+        first_seq: see `SourceReader`.
+        start: whether to start the reader.
+        **settings: of `SourceConfig`.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        capacity: int = 4,
+        *,
+        address: Address | None = None,
+        first_seq: int = 0,
+        start: bool = True,
+        **settings: Any,
+    ) -> None:
+        config = SourceConfig(text, **{"realtime": False, **settings})
+        address = address or resolve(text)
         self.ready = threading.Condition()
-        self.mailbox = Mailbox(capacity, newest=spec.newest_only, ready=self.ready)
+        newest = config.keeps_newest(address)
+        self.channel: Channel[Frame] = Channel(capacity, newest=newest, ready=self.ready)
         self.reports: list[SourceStatus] = []
-        self.reader = SourceReader(spec, self.mailbox, self.reports.append)
+        self.reader = SourceReader(
+            config, address, self.channel, self.reports.append, first_seq=first_seq
+        )
         self.started = time.monotonic()
-        self.reader.start()
+        if start:
+            self.reader.start()
 
     def take(self, count: int = 10**9, timeout: float = 10.0) -> list[Frame]:
         """Take frames until `count`, the end of the source, or `timeout` seconds."""
@@ -35,8 +60,8 @@ class Player:
         end = time.monotonic() + timeout
         while len(frames) < count and time.monotonic() < end:
             with self.ready:
-                closed = self.mailbox.closed
-                frame = self.mailbox.take()
+                closed = self.channel.closed
+                frame = self.channel.take()
                 if frame is None and not closed:
                     self.ready.wait(0.05)
             if frame is not None:
@@ -70,9 +95,8 @@ class Player:
 def play() -> Iterator[Callable[..., Player]]:
     players: list[Player] = []
 
-    def start(source: str | SourceSpec, *, capacity: int = 4, **options: Any) -> Player:
-        spec = source if isinstance(source, SourceSpec) else parse_source(source, **options)
-        players.append(Player(spec, capacity))
+    def start(text: str, **options: Any) -> Player:
+        players.append(Player(text, **options))
         return players[-1]
 
     yield start

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from streamprn.channel import Mailbox
-from streamprn.errors import InputError
+from streamprn.channel import Channel
+from streamprn.config import Address, SourceConfig, SourceKind, resolve
 from streamprn.records import SourceState
-from streamprn.source import SourceKind, SourceReader, SourceSpec, parse_source
+from streamprn.source import SourceReader
 from tests.support.clips import astronaut, draw, encode
 
 
@@ -94,7 +94,7 @@ def test_a_late_taker_does_not_shift_the_schedule(clips, play):
 
 
 def test_a_paced_file_may_drop_when_asked(clips, play):
-    player = play(clips.still(frames=30).uri, realtime=True, drop=True, capacity=1)
+    player = play(clips.still(frames=30).uri, realtime=True, drop_late=True, capacity=1)
     time.sleep(0.5)
     assert player.take(1)[0].seq > 5
     assert player.reader.counters.dropped > 5
@@ -123,7 +123,7 @@ def test_a_filter_graph_is_a_source_that_loops(play):
 def test_a_test_picture_is_live(play):
     player = play("testsrc2", capacity=1)
     assert player.take(2)[0].image.rgb.shape == (480, 640, 3)
-    assert player.reader.live
+    assert player.reader.address.live
 
 
 def test_stopping_a_file_that_waits_for_room_or_for_its_time_is_quick(clip, play):
@@ -137,21 +137,21 @@ def test_stopping_a_file_that_waits_for_room_or_for_its_time_is_quick(clip, play
 
 
 def test_a_reader_can_be_stopped_before_it_starts(clip):
-    box = Mailbox(1, newest=False, ready=threading.Condition())
-    reader = SourceReader(parse_source(clip.uri), box, lambda _status: None)
+    channel = Channel(1, newest=False, ready=threading.Condition())
+    reader = SourceReader(SourceConfig(clip.uri), resolve(clip.uri), channel, lambda _status: None)
     assert reader.stop()
-    assert box.closed
+    assert channel.closed
 
 
 def test_a_failing_status_callback_does_not_end_the_stream(clip, caplog):
     def fail(_status):
         raise RuntimeError("listener's own fault")
 
-    box = Mailbox(100, newest=False, ready=threading.Condition())
-    reader = SourceReader(parse_source(clip.uri), box, fail)
+    channel = Channel(100, newest=False, ready=threading.Condition())
+    reader = SourceReader(SourceConfig(clip.uri), resolve(clip.uri), channel, fail)
     reader.start()
     assert reader.join(10)
-    assert len(box) == 45
+    assert len(channel) == 45
     assert "status callback failed" in caplog.text
 
 
@@ -215,8 +215,8 @@ def test_sound_alone_fails_with_its_cause(tmp_path, play):
 
 
 def test_a_file_that_vanished_fails_with_its_cause(tmp_path, play):
-    gone = SourceSpec(str(tmp_path / "gone.mp4"), SourceKind.FILE, "gone")
-    assert "no such file" in failure(play(gone))
+    gone = Address(SourceKind.FILE, str(tmp_path / "gone.mp4"), "gone")
+    assert "no such file" in failure(play(gone.uri, address=gone))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all files")
@@ -235,7 +235,7 @@ def test_a_bad_filter_graph_fails_with_its_cause(play):
 
 
 def test_a_crop_outside_the_frame_fails_with_its_cause(clip, play):
-    player = play(clip.uri, crop_xywh=(600, 400, 100, 100))
+    player = play(clip.uri, crop=(600, 400, 100, 100))
     player.take()
     assert "lies outside the 640x480 frame" in player.wait_for(SourceState.FAILED).cause
 
@@ -339,8 +339,3 @@ def test_a_folder_without_images_fails_with_its_cause(tmp_path, play):
 def test_a_folder_of_broken_images_fails_with_its_cause(tmp_path, play):
     (tmp_path / "a.png").write_bytes(b"x")
     assert "not one of its images is readable" in failure(play(str(tmp_path)))
-
-
-def test_input_errors_are_the_users(tmp_path):
-    with pytest.raises(InputError):
-        parse_source(str(tmp_path), image_fps=0)

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamprn.errors import InputError
-from streamprn.source import decode, parse_source
+from streamprn.source import decode
 from tests.source.conftest import Player
 
 no_gpu = pytest.mark.skipif(
@@ -19,7 +18,7 @@ no_gpu = pytest.mark.skipif(
 def test_without_a_gpu_a_source_decodes_on_the_cpu_and_says_why(clips, caplog):
     clip = clips.still(frames=15)
     with caplog.at_level(logging.WARNING):
-        player = Player(parse_source(clip.uri, hwaccel="cuda"), 10)
+        player = Player(clip.uri, 10, hwaccel="cuda")
         frames = player.take(5)
         player.reader.stop()
     assert len(frames) == 5
@@ -28,11 +27,6 @@ def test_without_a_gpu_a_source_decodes_on_the_cpu_and_says_why(clips, caplog):
     (said,) = [record.getMessage() for record in caplog.records]
     assert "decoding on the CPU: there is no NVIDIA driver here" in said
     assert "\n" not in said
-
-
-def test_an_unknown_way_of_decoding_is_refused():
-    with pytest.raises(InputError, match="hwaccel='vulkan' is not one of cuda"):
-        parse_source("testsrc2", hwaccel="vulkan")
 
 
 class Format:

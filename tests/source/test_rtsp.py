@@ -59,7 +59,7 @@ def test_a_stall_is_reported_and_the_stream_comes_back(clip, play):
         assert cause == "no frame for 0.5 s"
         server.stalled = False
         player.wait_for(SourceState.RECONNECTING)
-        player.mailbox.clear()
+        player.channel.clear()
         assert len(player.take(3)) == 3
         assert player.reader.counters.reconnects >= 1
 
@@ -71,7 +71,7 @@ def test_a_server_that_dies_and_returns_is_found_again(clip, play):
         server.vanish()
         assert "ended" in player.wait_for(SourceState.RECONNECTING).cause
         time.sleep(0.4)
-        player.mailbox.clear()
+        player.channel.clear()
         assert any("connection refused" in report.cause for report in player.reports)
         server.come_back()
         after = player.take(3)
@@ -92,7 +92,7 @@ def test_credentials_work_and_wrong_ones_are_retried_slowly(clip, play, caplog, 
         time.sleep(0.6)
         assert player.states.count(SourceState.CONNECTING) == 1, "no quick second try"
         shown = " ".join(report.cause for report in player.reports) + caplog.text
-        shown += repr(player.reader.spec)
+        shown += repr((player.reader.config, player.reader.address))
         assert "wr0ng" not in shown
         assert "admin" not in shown
 
@@ -126,7 +126,7 @@ def test_pictures_may_change_size_in_mid_stream(clip, clips, play):
 def test_a_stream_that_leaves_the_crop_box_says_so(clip, clips, play):
     small = clips.still(frames=15, width=320, height=240)
     with RtspServer([clip.path, small.path], fps=90) as server:
-        player = play(server.url, crop_xywh=(200, 100, 400, 300), capacity=200)
+        player = play(server.url, crop=(200, 100, 400, 300), capacity=200)
         assert player.take(5)[0].image.rgb.shape == (300, 400, 3)
         cause = player.wait_for(SourceState.RECONNECTING).cause
         assert "lies outside the 320x240 frame" in cause
@@ -182,6 +182,6 @@ def test_other_readers_go_on_when_one_is_stopped(clip, play):
         one.take(2)
         other.take(2)
         one.stop()
-        other.mailbox.clear()
+        other.channel.clear()
         assert len(other.take(5)) == 5
         assert other.states[-1] is SourceState.LIVE

@@ -15,17 +15,21 @@ import pytest
 SUPPORT = Path(__file__).parents[1] / "support"
 READ = """
 import json, sys, threading, time
-from streamprn.channel import Mailbox
-from streamprn.source import SourceReader, parse_source
+from streamprn.channel import Channel
+from streamprn.config import SourceConfig, resolve
+from streamprn.source import SourceReader
 
-mailbox, states, seen = Mailbox(1, newest=True, ready=threading.Condition()), [], []
+channel, states, seen = Channel(1, newest=True, ready=threading.Condition()), [], []
 reader = SourceReader(
-    parse_source(sys.argv[1]), mailbox, lambda status: states.append([status.state, status.cause])
+    SourceConfig(sys.argv[1]),
+    resolve(sys.argv[1]),
+    channel,
+    lambda status: states.append([status.state, status.cause]),
 )
 reader.start()
 deadline = time.monotonic() + 20
 while len(seen) < int(sys.argv[2]) and time.monotonic() < deadline:
-    frame = mailbox.take()
+    frame = channel.take()
     if frame is None:
         time.sleep(0.002)
         continue

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from streamprn.engines.topology import PARTS, Topology
-from streamprn.records import FaceResult, Frame, FrameImage, FrameResult, Pose, Roi
+from streamprn.kernels import uv
+from streamprn.records import Frame, FrameImage, FrameResult, Pose, QuantisedVertices, Roi
 
 WIDTH, HEIGHT = 32, 24
 
@@ -29,9 +31,35 @@ def make_pose(seed: int = 0) -> Pose:
     )
 
 
-def make_face(id_: int = 1, vertices: int = 50, seed: int = 0) -> FaceResult:
+@dataclass(frozen=True)
+class GivenFace:
+    """A `streamprn.records.Face` whose every value is given."""
+
+    id: int
+    score: float
+    box_xyxy: np.ndarray
+    roi: Roi
+    vertices: np.ndarray
+    landmarks: np.ndarray
+    pose: Pose
+    visible: np.ndarray
+    texture: np.ndarray
+    depth: np.ndarray
+
+    @cached_property
+    def quantised_vertices(self) -> QuantisedVertices:
+        return QuantisedVertices(*uv.quantise(self.vertices))
+
+    def depth_image(self, size_wh, others=()):
+        assert self.depth.shape == size_wh[::-1]
+        return self.depth
+
+
+def make_face(id_: int = 1, vertices: int = 50, seed: int = 0) -> GivenFace:
     rng = np.random.default_rng(seed)
-    return FaceResult(
+    depth = rng.uniform(0, 99, (HEIGHT, WIDTH)).astype(np.float32)
+    depth[0] = np.nan
+    return GivenFace(
         id=id_,
         score=0.875,
         box_xyxy=np.array([1.5, 2.5, 20.5, 21.5], np.float32),
@@ -41,6 +69,7 @@ def make_face(id_: int = 1, vertices: int = 50, seed: int = 0) -> FaceResult:
         pose=make_pose(seed),
         visible=rng.random(68) > 0.5,
         texture=rng.integers(0, 256, (8, 8, 3), np.uint8),
+        depth=depth,
     )
 
 
@@ -50,8 +79,6 @@ def make_result(
     rng = np.random.default_rng(seq)
     now = time.monotonic_ns()
     rgb = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    depth = rng.uniform(0, 99, (HEIGHT, WIDTH)).astype(np.float32)
-    depth[0] = np.nan
     return FrameResult(
         frame=Frame(
             stream=stream,
@@ -65,7 +92,6 @@ def make_result(
         faces=tuple(make_face(id_ + 1, vertices, seed=id_) for id_ in range(faces)),
         tracked_ns=now - 2000,
         inferred_ns=now - 1000,
-        depth=depth if faces else None,
         spans_ns={"decode": 1000, "network": 2000},
     )
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from streamprn.errors import WireError
 from streamprn.kernels import uv
-from streamprn.records import NO_VERTICES, Kind, SourceState, SourceStatus
+from streamprn.records import Kind, SourceState, SourceStatus
 from streamprn.wire import (
     FRAME_KINDS,
     decode,
@@ -24,14 +24,13 @@ from streamprn.wire import (
     encode_status,
     encode_topology,
     peek,
-    quantise,
 )
 from tests.support.wire import HEIGHT, WIDTH, make_result, make_topology
 
 
 def parts_of(kind: Kind, result=None, **options) -> list[bytes]:
     result = result or make_result()
-    parts = encode_frame(kind, result, encode_faces(result), 77, **options)
+    parts = encode_frame(kind, result, encode_faces(result, visible=True), 77, **options)
     return [bytes(part) for part in parts]
 
 
@@ -115,12 +114,10 @@ def test_a_frame_without_faces_is_still_a_message(kind):
     assert message.faces == ()
 
 
-@pytest.mark.parametrize("kind", [Kind.TEXTURE, Kind.DEPTH])
-def test_what_was_not_computed_is_not_sent(kind):
+def test_which_landmarks_can_be_seen_is_told_only_where_it_is_wanted():
     result = make_result()
-    faces = tuple(replace(face, texture=None) for face in result.faces)
-    bare = replace(result, depth=None, faces=faces)
-    assert encode_frame(kind, bare, encode_faces(bare), 1) is None
+    parts = encode_frame(Kind.MESH, result, encode_faces(result, visible=False), 77)
+    assert decode([bytes(part) for part in parts]).faces[0].visible is None
 
 
 def test_received_arrays_are_read_only_views_of_the_parts():
@@ -132,7 +129,7 @@ def test_received_arrays_are_read_only_views_of_the_parts():
 
 def test_sent_arrays_are_views_of_the_result():
     result = make_result()
-    parts = encode_frame(Kind.MESH, result, encode_faces(result), 1)
+    parts = encode_frame(Kind.MESH, result, encode_faces(result, visible=True), 1)
     assert np.shares_memory(np.asarray(parts[2]), result.faces[0].vertices)
 
 
@@ -167,7 +164,7 @@ COORDINATES = st.floats(-1e5, 1e5, width=32)
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 200), st.just(3)), elements=COORDINATES))
 def test_int16_vertices_are_off_by_half_a_step_at_most(vertices):
-    steps, scale, offset = quantise(vertices)
+    steps, scale, offset = uv.quantise(vertices)
     back = dequantise(steps, scale, offset).astype(np.float64)
     rounding = 4 * np.spacing(np.abs(vertices).max(axis=0, initial=1.0).astype(np.float32))
     assert (np.abs(back - vertices) <= 0.5 * scale * (1 + 1e-5) + rounding).all()
@@ -178,7 +175,7 @@ ANYTHING = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 150), st.just(3)), elements=ANYTHING))
 def test_int16_vertices_are_finite_whatever_they_were(vertices):
-    steps, scale, offset = quantise(vertices)
+    steps, scale, offset = uv.quantise(vertices)
     assert steps.dtype == np.int16
     assert steps.shape == vertices.shape
     assert np.isfinite(scale).all()
@@ -193,27 +190,6 @@ def test_an_int16_mesh_arrives_as_float32_within_its_error_bound():
     got = decode(parts).vertices[1]
     assert got.dtype == np.float32
     assert np.abs(got - result.faces[0].vertices).max() < 300 / 65534 / 2 * 1.02
-
-
-def on_gpu(result, levels=None):
-    """The result with the vertices of its face left on a GPU, which may have quantised them."""
-    face = replace(result.faces[0], vertices=NO_VERTICES, levels=levels)
-    return replace(result, faces=(face,))
-
-
-def test_vertices_that_a_gpu_quantised_arrive_like_any_others():
-    result = make_result(vertices=1000)
-    quantised = on_gpu(result, uv.quantise(result.faces[0].vertices))
-    got = decode(parts_of(Kind.MESH, quantised, mesh_format="int16")).vertices[1]
-    assert np.abs(got - result.faces[0].vertices).max() < 300 / 65534 / 2 * 1.02
-
-
-def test_a_mesh_whose_subscriber_came_after_its_frame_is_left_out():
-    result = on_gpu(make_result())
-    for mesh_format in ("float32", "int16"):
-        found = encode_frame(Kind.MESH, result, encode_faces(result), 77, mesh_format=mesh_format)
-        assert found is None
-    assert decode(parts_of(Kind.FACE, result)).faces[0].id == 1
 
 
 def test_keys_kinds_of_arrays_and_values_that_are_new_are_ignored():
@@ -273,10 +249,24 @@ def test_a_topology_that_points_outside_itself_is_a_wire_error():
         decode([bytes(part) for part in encode_topology("cam1", sent, 0, 1, 2)])
 
 
-def test_an_unknown_state_is_a_wire_error():
+def test_a_state_of_a_later_version_is_a_text_to_show():
     parts = [bytes(part) for part in encode_status(SourceStatus("a", SourceState.LIVE), 0, 1, 2)]
-    with pytest.raises(WireError, match="unknown state"):
-        decode(with_header(parts, status={"state": "asleep"}))
+    message = decode(with_header(parts, status={"state": "asleep", "cause": "it is night"}))
+    assert (message.state, message.cause) == ("asleep", "it is night")
+    assert not isinstance(message.state, SourceState)
+
+
+@pytest.mark.parametrize("state", SourceState)
+def test_every_state_of_a_source_survives(state):
+    parts = [bytes(part) for part in encode_status(SourceStatus("a", state), 0, 1, 2)]
+    assert decode(parts).state is state
+
+
+@pytest.mark.parametrize("status", [{}, {"state": 3}, {"state": None}, "live"])
+def test_a_status_without_a_state_in_words_is_a_wire_error(status):
+    parts = [bytes(part) for part in encode_status(SourceStatus("a", SourceState.LIVE), 0, 1, 2)]
+    with pytest.raises(WireError):
+        decode(with_header(parts, status=status))
 
 
 @pytest.mark.parametrize("parts", all_kinds(), ids=lambda parts: parts[0].decode())

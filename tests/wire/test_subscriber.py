@@ -39,7 +39,8 @@ def endpoint_of(sender) -> str:
 
 def face_parts(seq: int, stream: str = "cam1") -> list[bytes]:
     result = make_result(stream, seq)
-    return [bytes(part) for part in encode_frame(Kind.FACE, result, encode_faces(result), 1)]
+    faces = encode_faces(result, visible=True)
+    return [bytes(part) for part in encode_frame(Kind.FACE, result, faces, 1)]
 
 
 def test_of_several_waiting_messages_the_newest_of_each_kind_and_stream_comes(publisher):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from streamprn import Publisher, watch
+from streamprn import Publisher
+from streamprn.apps import watch
 from streamprn.records import Kind, SourceState, SourceStatus
 from streamprn.wire import decode, encode_faces, encode_frame, encode_status
 from tests.support.wire import make_result, make_topology, with_seq
@@ -62,7 +63,7 @@ def test_json_lines_tell_everything_but_the_arrays(streams):
 def test_json_has_no_nan():
     result = make_result()
     unknown = replace(result, faces=(replace(result.faces[0], score=float("nan")),))
-    parts = encode_frame(Kind.FACE, unknown, encode_faces(unknown), 1)
+    parts = encode_frame(Kind.FACE, unknown, encode_faces(unknown, visible=True), 1)
     line = json.dumps(watch.as_json(decode(parts), local=True), allow_nan=False)
     assert json.loads(line)["faces"][0]["score"] is None
 
@@ -148,9 +149,18 @@ def test_control_characters_of_a_cause_do_not_reach_the_terminal():
     assert "[bold]x[/bold]??" in console.file.getvalue()
 
 
+def test_a_state_of_a_later_version_is_shown_as_it_is():
+    board = watch.Board(local=True)
+    topic, header = encode_status(SourceStatus("cam1", SourceState.LIVE), 0, 1, 2)
+    message = decode([bytes(topic), bytes(header).replace(b"\xa4live", b"\xa4\x1bnap")])
+    board.note(message)
+    assert board.lines(0)[0].startswith("cam1 ?nap")
+    assert watch.as_json(message, local=True)["state"] == "\x1bnap"
+
+
 def test_a_publisher_elsewhere_is_aged_by_the_wall_clock():
     result = make_result()
-    parts = encode_frame(Kind.FACE, result, encode_faces(result), 1)
+    parts = encode_frame(Kind.FACE, result, encode_faces(result, visible=True), 1)
     wall = result.frame.wall_ns
     message = decode(parts, received_ns=5, received_wall_ns=wall + 12_000_000)
     assert watch.as_json(message, local=False)["age_ms"] == 12.0

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from numba import cuda, typeof
 
+from streamprn.engines.cuda.launch import launch
 from streamprn.errors import BackendError
 
 ONE_KERNEL = threading.Lock()
@@ -125,7 +126,7 @@ class SimulatedDevice:
             self.clock += 1
             # The simulator itself runs one kernel at a time.
             with ONE_KERNEL:
-                kernel.launch(grid, 0, *arguments)
+                launch(kernel, grid, 0, *arguments)
 
         stream.put(work)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamprn.engines.cuda import launch as on_stream
 from streamprn.kernels.cuda import faces
 from streamprn.kernels.pose import Reference
 from tests.reference.meshes import face_mesh
@@ -63,13 +64,13 @@ class Restored:
     partial: np.ndarray
     results: np.ndarray
     points: np.ndarray
-    levels: np.ndarray
     steps: np.ndarray
+    scale_offset: np.ndarray
     blocks: int
 
 
 def launch(kernel, grid, *arguments):
-    kernel.launch(grid, 0, *arguments)
+    on_stream.launch(kernel, grid, 0, *arguments)
 
 
 def empty_results(scene: Scene, blocks: int) -> Restored:
@@ -79,8 +80,8 @@ def empty_results(scene: Scene, blocks: int) -> Restored:
         partial=np.full((b, blocks, faces.SUMS), np.nan, np.float32),
         results=np.full((b, faces.RESULT_COLUMNS), np.nan),
         points=np.full((b, 68, 3), np.nan, np.float32),
-        levels=np.zeros((b, n, 3), np.int16),
-        steps=np.zeros((b, 2, 3), np.float32),
+        steps=np.zeros((b, n, 3), np.int16),
+        scale_offset=np.zeros((b, 2, 3), np.float32),
         blocks=blocks,
     )
 
@@ -120,6 +121,6 @@ def finish(scene: Scene, out: Restored) -> None:
         out.vertices,
         out.results,
         True,
-        out.levels,
         out.steps,
+        out.scale_offset,
     )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from streamprn.engines.device.chain import ChainSpec, DeviceChain
+from streamprn.engines.device.chain import DeviceChain
+from streamprn.engines.device.spec import ChainSpec
 from streamprn.engines.protocol import CropRule, Inference
 from streamprn.engines.surfaces import MapLayout, MapSurface
 from streamprn.engines.topology import Topology
@@ -60,6 +61,7 @@ class HostEngine:
 
     def __init__(self, topology):
         self._network, self._layout = MapNetwork(topology), MapLayout(topology)
+        self.topology = topology
 
     def infer(self, crops):
         maps = self._network.infer(crops) * np.float32(2)

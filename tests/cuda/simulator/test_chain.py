@@ -5,9 +5,10 @@ import pytest
 
 from streamprn.engines.bundle import Subdivision
 from streamprn.engines.decoders import SubdivisionDecoder
-from streamprn.engines.device.chain import ChainSpec, DeviceChain
+from streamprn.engines.device.chain import DeviceChain
+from streamprn.engines.device.spec import ChainSpec
 from streamprn.engines.device.surface import VertexStore
-from streamprn.errors import BackendError, EngineError
+from streamprn.errors import BackendError, EngineError, FaceLostError
 from streamprn.kernels import pose, uv, warp
 from streamprn.kernels.pose import Reference
 from streamprn.records import DevicePlanes, FrameImage, Roi, YuvPlanes
@@ -78,7 +79,7 @@ def test_a_batch_over_frames_of_different_kinds_is_what_the_cpu_finds(parts, top
     found = chain.process(frames, views)
     for (index, roi), face in zip(views, found, strict=True):
         vertices, box, head = expected(topology, network, frames[index], roi)
-        np.testing.assert_allclose(face.restore(RULE.frame_from_crop(roi))[0], vertices, atol=2e-4)
+        np.testing.assert_allclose(face.vertices, vertices, atol=2e-4)
         np.testing.assert_allclose(face.box_xyxy, box, atol=2e-4)
         np.testing.assert_allclose(face.landmarks, vertices[topology.landmarks], atol=2e-4)
         np.testing.assert_allclose(face.pose.rotation, head.rotation, atol=1e-4)
@@ -90,8 +91,6 @@ def test_a_batch_over_frames_of_different_kinds_is_what_the_cpu_finds(parts, top
         expected_box = [*in_crop.min(axis=0), *in_crop.max(axis=0)]
         np.testing.assert_allclose(box_crop, expected_box, atol=1e-3)
         np.testing.assert_allclose(landmarks_crop[:, :2], in_crop[topology.landmarks], atol=1e-3)
-        position_map = face.position_map().reshape(-1, 3)
-        np.testing.assert_allclose(position_map[topology.texel][:, :2], in_crop, atol=1e-3)
 
 
 def test_two_batches_are_in_flight_and_a_third_is_refused(parts):
@@ -116,7 +115,7 @@ def test_the_steady_state_allocates_nothing_and_replays_one_recording_per_slot(p
     assert device.allocations == before
     assert (device.recordings, device.replays) == (2, 4)
     vertices, _, _ = expected(topology, network, picture(7), ROIS[1])
-    np.testing.assert_allclose(face.vertices(), vertices, atol=2e-4)
+    np.testing.assert_allclose(face.vertices, vertices, atol=2e-4)
     chain.process([picture(1)], [(0, ROIS[0]), (0, ROIS[1])])
     assert device.recordings == 3
 
@@ -157,7 +156,7 @@ def test_a_failure_half_way_leaves_nothing_in_flight_and_the_slot_usable(parts, 
     device.fail_on = None
     (face,) = chain.process([picture(5)], [(0, ROIS[1])])
     vertices, _, _ = expected(topology, network, picture(5), ROIS[1])
-    np.testing.assert_allclose(face.vertices(), vertices, atol=2e-4)
+    np.testing.assert_allclose(face.vertices, vertices, atol=2e-4)
 
 
 def test_a_batch_is_collected_once(parts):
@@ -174,7 +173,7 @@ def test_vertices_stay_their_face_s_while_later_batches_run(parts, topology):
     chain.process([picture(20)], [(0, ROIS[1])])
     for seed, face in enumerate(kept):
         vertices, box, _ = expected(topology, network, picture(seed), ROIS[0])
-        np.testing.assert_allclose(face.vertices(), vertices, atol=2e-4)
+        np.testing.assert_allclose(face.vertices, vertices, atol=2e-4)
         np.testing.assert_allclose(face.box_xyxy, box, atol=2e-4)
 
 
@@ -197,8 +196,8 @@ def test_a_closed_chain_says_so_and_closes_again_without_harm(parts):
     chain.close()
     chain.close()
     assert device.closed
-    with pytest.raises(BackendError):
-        face.vertices()
+    with pytest.raises(FaceLostError):
+        _ = face.vertices
     with pytest.raises(BackendError):
         chain.submit([picture(1)], [(0, ROIS[0])])
 
@@ -247,7 +246,7 @@ def test_a_region_that_is_not_finite_gives_finite_results(parts):
     chain, _, _ = parts
     (face,) = chain.process([picture(1)], [(0, Roi(np.nan, 5.0, 10.0))])
     assert np.isfinite(face.pose.rotation).all()
-    assert np.isfinite(face.vertices()).all()
+    assert np.isfinite(face.vertices).all()
 
 
 class PointNetwork:
@@ -304,6 +303,7 @@ def test_a_network_of_points_goes_through_the_subdivision_as_on_the_cpu(topology
         matrix = RULE.frame_from_crop(roi)
         outputs = network.infer(warp.warp_rgb(image.rgb, matrix, SIZE))
         (surface,), _ = SubdivisionDecoder(subdivision, topology).decode(outputs, 1)
-        expected_vertices = uv.restore(surface.position_map(), topology.texel, matrix)
-        np.testing.assert_allclose(face.vertices(), expected_vertices, atol=2e-4)
+        position_map = surface.position_map()
+        expected_vertices, _ = uv.restore_with_bounds(position_map, topology.texel, matrix)
+        np.testing.assert_allclose(face.vertices, expected_vertices, atol=2e-4)
         assert face.score == pytest.approx(1 / (1 + np.exp(-logit)))

@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from streamprn.kernels import pose, uv
 from streamprn.kernels.cuda import faces
 from tests.cuda.simulator.scene import empty_results, finish, launch, make_scene, restore
+from tests.reference.quantise import quantise
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +59,26 @@ def test_landmarks_are_vertices_with_settled_depth(scene, restored):
         np.testing.assert_array_equal(restored.points[face], expected)
 
 
-def test_levels_are_those_of_the_cpu_bit_by_bit(scene, restored):
+def test_quantised_vertices_are_those_of_numpy_bit_by_bit(scene, restored):
     for face in range(scene.faces):
-        levels, scale, offset = uv.quantise(restored.vertices[face])
-        np.testing.assert_array_equal(restored.levels[face], levels)
-        np.testing.assert_array_equal(restored.steps[face], np.stack([scale, offset]))
+        steps, scale, offset = quantise(restored.vertices[face])
+        np.testing.assert_array_equal(restored.steps[face], steps)
+        np.testing.assert_array_equal(restored.scale_offset[face], np.stack([scale, offset]))
+
+
+@given(hnp.arrays(np.float32, (4, 3), elements=st.floats(-1e9, 1e9, width=32)))
+@settings(max_examples=40, deadline=None)
+def test_whatever_the_vertices_are_their_steps_are_those_of_numpy(vertices):
+    settled = vertices.copy()
+    settled[:, 2] -= vertices[:, 2].min()
+    results = np.zeros((1, faces.RESULT_COLUMNS))
+    results[0, 20:23], results[0, 23:26] = vertices.min(axis=0), vertices.max(axis=0)
+    found, steps = vertices[None].copy(), np.empty((1, 4, 3), np.int16)
+    scale_offset = np.empty((1, 2, 3), np.float32)
+    launch(faces.settle_vertices, (1, 1), found, results, True, steps, scale_offset)
+    np.testing.assert_array_equal(found[0], settled)
+    for ours, theirs in zip((steps[0], *scale_offset[0]), quantise(settled), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_number_of_blocks_changes_nothing_but_rounding(scene, restored):
@@ -109,7 +128,7 @@ def test_a_map_without_one_finite_number_is_a_face_without_extent():
     assert np.isfinite(found.results).all()
     assert found.results[0, 26] == 0.0
     np.testing.assert_array_equal(found.results[0, 27:31], 0.0)
-    np.testing.assert_array_equal(found.levels[0], 0)
+    np.testing.assert_array_equal(found.steps[0], 0)
 
 
 def test_the_subdivision_operator_gives_the_map_of_the_cpu(scene):
@@ -154,7 +173,7 @@ def test_the_subdivision_operator_gives_the_map_of_the_cpu(scene):
     finish(scene, out)
     padded = np.zeros((2, max(points, operator.point_count), 3), np.float32)
     padded[:, :points] = network * unit[0] + unit[1]
-    maps = uv.subdivide(padded, operator)
-    for face in range(2):
-        expected = uv.restore(maps[face], scene.texel, scene.matrices[face])
+    for face, corners in enumerate(uv.control_points(padded, operator)):
+        position_map = uv.position_map_of(corners, operator)
+        expected, _ = uv.restore_with_bounds(position_map, scene.texel, scene.matrices[face])
         np.testing.assert_allclose(out.vertices[face], expected, atol=1e-4)

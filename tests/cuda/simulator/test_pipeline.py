@@ -1,16 +1,18 @@
 """The pipeline itself on the device chain, from a video source to results."""
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from streamprn.config import Config
-from streamprn.engines.device.resident import ResidentEngine
+from streamprn.engines.device.predict import DevicePredictor
+from streamprn.engines.failover import FailoverPredictor
+from streamprn.engines.predict import HostPredictor
 from streamprn.errors import BackendError
 from streamprn.kernels import visibility
 from streamprn.kernels.cuda import surface
-from streamprn.live import pipeline as pipeline_module
 from streamprn.live.pipeline import HANDOVER_FRAMES, Pipeline
 from streamprn.records import Kind
 from tests.cuda.simulator.stand_in import HostEngine, make_chain, small_topology
@@ -47,25 +49,39 @@ def config(frames=2, **changes):
     return Config.from_mapping(mapping).with_overrides(changes)
 
 
+@contextmanager
+def after_warm_up(pipeline, then):
+    """Call `then` when the pipeline has warmed up."""
+    warm_up = pipeline._warm_up
+
+    def warm_up_first(say):
+        warm_up(say)
+        then()
+
+    pipeline._warm_up = warm_up_first
+    yield pipeline
+
+
 def run(wanted, **changes):
     topology = small_topology()
     chain, device = make_chain(topology, timed=True, texture_size=32)
     sink = Collector(wanted)
-    pipeline = Pipeline(config(**changes), engine=ResidentEngine(chain), sinks=[sink])
     downloads = device.download
     noted = []
-    warm_up = pipeline._warm_up
 
     def noting(target, source, stream):
         noted.append((threading.current_thread().name, target.shape))
         downloads(target, source, stream)
 
-    def warm_up_then_note():
-        warm_up()
+    def note():
         device.download = noting
 
-    pipeline._warm_up = warm_up_then_note
-    summary = pipeline.run()
+    predictor = DevicePredictor(chain, texture_size=32)
+    with Pipeline(config(**changes), engine=predictor, sinks=[sink]) as pipeline:
+        with after_warm_up(pipeline, note):
+            summary = pipeline.run()
+        assert not device.closed
+    predictor.close()
     return sink.results, summary, device, noted
 
 
@@ -74,7 +90,7 @@ def test_every_kind_comes_out_of_the_device():
     assert summary.frames == 2
     assert summary.backend == "Numba's simulator, device chain"
     assert device.closed
-    assert {"geometry", threading.current_thread().name} == {thread for thread, _ in noted}
+    assert {"finish", "look"} == {thread for thread, _ in noted}
     for result in results:
         assert result.faces
         assert result.depth.shape == (48, 64)
@@ -93,7 +109,7 @@ def test_every_kind_comes_out_of_the_device():
 def test_faces_alone_bring_no_vertices_to_the_host():
     results, _, _, noted = run({Kind.FACE})
     assert all(result.faces for result in results)
-    assert all(face.vertices.shape == (0, 3) for result in results for face in result.faces)
+    assert all("vertices" not in vars(face) for result in results for face in result.faces)
     count = small_topology().vertex_count
     assert noted
     assert all(count not in shape for _, shape in noted)
@@ -112,25 +128,26 @@ def test_a_frame_that_arrives_while_a_batch_is_in_flight_begins_another():
     sink = Collector({Kind.FACE})
     mapping = dict(config(frames=3).to_mapping())
     mapping["sources"] = [{**mapping["sources"][0], "name": name} for name in "ab"]
-    pipeline = Pipeline(Config.from_mapping(mapping), engine=ResidentEngine(chain), sinks=[sink])
-    first, second = pipeline._streams
-    take, in_flight, most = second.mailbox.take, [], []
-    submit, collect = chain.submit, chain.collect
+    predictor = DevicePredictor(chain)
+    with Pipeline(Config.from_mapping(mapping), engine=predictor, sinks=[sink]) as pipeline:
+        first, second = pipeline.streams
+        take, in_flight, most = second.channel.take, [], []
+        submit, collect = chain.submit, chain.collect
 
-    def submit_and_note(*arguments):
-        ticket = submit(*arguments)
-        in_flight.append(ticket)
-        most.append(len(in_flight))
-        return ticket
+        def submit_and_note(*arguments):
+            ticket = submit(*arguments)
+            in_flight.append(ticket)
+            most.append(len(in_flight))
+            return ticket
 
-    def collect_and_note(ticket):
-        in_flight.remove(ticket)
-        return collect(ticket)
+        def collect_and_note(ticket):
+            in_flight.remove(ticket)
+            return collect(ticket)
 
-    chain.submit, chain.collect = submit_and_note, collect_and_note
-    # The second stream's frames come only while one of the first is on the device.
-    second.mailbox.take = lambda: take() if in_flight or first.drained else None
-    pipeline.run()
+        chain.submit, chain.collect = submit_and_note, collect_and_note
+        # The second stream's frames come only while one of the first is on the device.
+        second.channel.take = lambda: take() if in_flight or first.channel.drained else None
+        pipeline.run()
     assert max(most) == 2
     for name in "ab":
         results = [result for result in sink.results if result.frame.stream == name]
@@ -139,51 +156,51 @@ def test_a_frame_that_arrives_while_a_batch_is_in_flight_begins_another():
 
 
 def test_batches_in_flight_are_given_up_when_the_run_is_stopped():
-    chain, device = make_chain(small_topology())
+    chain, _ = make_chain(small_topology())
     stop = threading.Event()
-    pipeline = Pipeline(config(frames=4), engine=ResidentEngine(chain))
     submit = chain.submit
+    with Pipeline(config(frames=4), engine=DevicePredictor(chain)) as pipeline:
 
-    def submit_then_stop(*arguments):
-        ticket = submit(*arguments)
-        if pipeline._looked:
-            stop.set()
-        return ticket
+        def submit_then_stop(*arguments):
+            ticket = submit(*arguments)
+            if pipeline.statistics()["look"].turns:
+                stop.set()
+            return ticket
 
-    chain.submit = submit_then_stop
-    pipeline.run(stop)
-    assert device.closed
-    assert chain.free_slots in (0, chain.slots)
+        chain.submit = submit_then_stop
+        pipeline.run(stop)
+    assert chain.free_slots == chain.slots
 
 
-def lose_the_gpu(monkeypatch, caplog, backend, when, frames=2):
+def lose_the_gpu(caplog, backend, when, frames=2):
     """A run whose device fails from the call `when` of a kernel on, by its name."""
     topology = small_topology()
     chain, device = make_chain(topology, texture_size=32)
     host = HostEngine(topology)
-    monkeypatch.setattr(pipeline_module, "open_cpu_engine", lambda config: host)
+    predictor = DevicePredictor(chain)
+    if backend == "auto":
+        predictor = FailoverPredictor(predictor, lambda: HostPredictor(host))
     sink = Collector({Kind.FACE})
-    pipeline = Pipeline(
-        config(frames, **{"engine.backend": backend}), engine=ResidentEngine(chain), sinks=[sink]
-    )
-    warm_up = pipeline._warm_up
 
-    def warm_up_then_fail():
-        warm_up()
+    def fail():
         device.fail_on = when
 
-    pipeline._warm_up = warm_up_then_fail
     with caplog.at_level("WARNING"):
         try:
-            summary = pipeline.run()
+            with (
+                Pipeline(config(frames), engine=predictor, sinks=[sink]) as pipeline,
+                after_warm_up(pipeline, fail),
+            ):
+                summary = pipeline.run()
         finally:
+            predictor.close()
             assert device.closed
             assert host.closed == (backend == "auto")
     return sink.results, summary, [record.getMessage() for record in caplog.records]
 
 
-def test_auto_goes_on_on_the_cpu_when_the_gpu_is_lost(monkeypatch, caplog):
-    results, summary, said = lose_the_gpu(monkeypatch, caplog, "auto", "warp_rgb")
+def test_auto_goes_on_on_the_cpu_when_the_gpu_is_lost(caplog):
+    results, summary, said = lose_the_gpu(caplog, "auto", "warp_rgb")
     assert summary.frames == 2
     assert summary.backend == "the CPU"
     assert all(face.vertices.size for result in results for face in result.faces)
@@ -193,10 +210,10 @@ def test_auto_goes_on_on_the_cpu_when_the_gpu_is_lost(monkeypatch, caplog):
     ]
 
 
-def test_a_frame_whose_faces_are_on_a_lost_gpu_is_left_out_and_the_run_goes_on(monkeypatch, caplog):
+def test_a_frame_whose_faces_are_on_a_lost_gpu_is_left_out_and_the_run_goes_on(caplog):
     # More frames than can be on their way to geometry when the first one fails there.
     frames = HANDOVER_FRAMES + 4
-    results, summary, said = lose_the_gpu(monkeypatch, caplog, "auto", "visible_landmarks", frames)
+    results, summary, said = lose_the_gpu(caplog, "auto", "visible_landmarks", frames)
     assert "a frame is left out: the GPU is out of memory" in said[0]
     assert "going on on the CPU" in "".join(said)
     assert summary.backend == "the CPU"
@@ -204,6 +221,11 @@ def test_a_frame_whose_faces_are_on_a_lost_gpu_is_left_out_and_the_run_goes_on(m
     assert all(face.visible is not None for result in results for face in result.faces)
 
 
-def test_without_a_choice_a_lost_gpu_ends_the_run_with_its_error(monkeypatch, caplog):
+def test_without_a_choice_a_lost_gpu_ends_the_run_with_its_error(caplog):
     with pytest.raises(BackendError, match="out of memory"):
-        lose_the_gpu(monkeypatch, caplog, "tensorrt", "warp_rgb")
+        lose_the_gpu(caplog, "tensorrt", "warp_rgb")
+
+
+def test_without_a_choice_a_gpu_that_loses_a_face_ends_the_run_with_its_error(caplog):
+    with pytest.raises(BackendError, match="out of memory"):
+        lose_the_gpu(caplog, "tensorrt", "visible_landmarks")

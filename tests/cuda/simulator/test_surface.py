@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from streamprn.kernels import normals, raster, sampling, visibility
+from streamprn.kernels import raster, sampling, visibility
 from streamprn.kernels.cuda import surface, warp
 from streamprn.kernels.cuda.faces import RESULT_COLUMNS
 from tests.cuda.simulator.scene import launch
@@ -59,15 +59,6 @@ def test_the_depth_image_of_two_faces_is_that_of_the_cpu(mesh, vertices):
     np.testing.assert_allclose(depth, expected, atol=2e-5)
 
 
-def test_the_triangles_seen_are_those_of_the_cpu(mesh, vertices):
-    keys = draw(vertices[:1], mesh.triangles, [0])
-    owner, weights = np.zeros((1, H, W), np.int32), np.zeros((1, H, W, 2), np.float32)
-    launch(surface.resolve_triangles, (2, 1), keys, vertices[:1], mesh.triangles, owner, weights)
-    expected = raster.rasterise(vertices[0], mesh.triangles, H, W)
-    np.testing.assert_array_equal(owner[0], expected.triangle)
-    np.testing.assert_allclose(weights[0], expected.barycentric, atol=1e-5)
-
-
 def test_a_face_without_an_image_is_not_drawn(mesh, vertices):
     both = draw(vertices, mesh.triangles, [-1, 0])
     alone = depth_of(draw(vertices[1:], mesh.triangles, [0]))
@@ -96,24 +87,8 @@ def test_negative_depths_are_ordered_too():
     assert depth[1, 1] == -2.0
 
 
-def test_normals_are_those_of_the_cpu(mesh, vertices):
-    start, others = surface.adjacency(mesh.triangles, len(mesh.texel))
-    found = np.zeros_like(vertices)
-    launch(surface.vertex_normals, (1, 2), vertices, start, others, found)
-    for face in range(2):
-        expected = normals.vertex_normals(vertices[face], mesh.triangles)
-        np.testing.assert_allclose(found[face], expected, atol=2e-5)
-
-
-def test_a_vertex_without_area_faces_the_camera():
-    start, others = surface.adjacency(np.array([[0, 1, 2]], np.int32), 4)
-    found = np.zeros((1, 4, 3), np.float32)
-    launch(surface.vertex_normals, (1, 1), np.ones((1, 4, 3), np.float32), start, others, found)
-    np.testing.assert_array_equal(found[0], np.tile([0.0, 0.0, 1.0], (4, 1)))
-
-
 @pytest.mark.parametrize("sine", [0.92, -0.6, 0.3])
-def test_visible_vertices_are_those_of_the_cpu(mesh, vertices, monkeypatch, sine):
+def test_visible_landmarks_are_those_of_the_cpu(mesh, vertices, monkeypatch, sine):
     side, cosine = 24, np.sqrt(1 - sine * sine)
     monkeypatch.setattr(surface, "SIDE", side)
     monkeypatch.setattr(visibility, "SIDE", side)
@@ -122,16 +97,9 @@ def test_visible_vertices_are_those_of_the_cpu(mesh, vertices, monkeypatch, sine
     turned[0, :, 0], turned[0, :, 2] = 11.0 + cosine * x + sine * z, cosine * z - sine * x
     turned[0, :, 2] -= turned[0, :, 2].min()
     faces = np.concatenate([turned, vertices[1:]])
-    facing = np.stack([normals.vertex_normals(v, mesh.triangles) for v in faces])
     keys = draw(faces, mesh.triangles, [0, 1], 2, boxed=True, size=(side, side))
-    visible = np.full(faces.shape[:2], 7, np.uint8)
     results = np.stack([bounds_row(v) for v in faces])
-    launch(surface.visible_vertices, (1, 2), faces, facing, results, keys, visible)
-    for face in range(2):
-        expected = visibility.visible_vertices(faces[face], mesh.triangles, facing[face])
-        np.testing.assert_array_equal(visible[face].astype(bool), expected)
-    assert 0 < visible[0].sum() < visible[0].size
-    landmarks = np.arange(0, faces.shape[1], 3, dtype=np.int32)
+    landmarks = np.arange(faces.shape[1], dtype=np.int32)
     start, others = surface.adjacency(mesh.triangles, faces.shape[1])
     some = np.full((2, len(landmarks)), 7, np.uint8)
     launch(
@@ -145,7 +113,10 @@ def test_visible_vertices_are_those_of_the_cpu(mesh, vertices, monkeypatch, sine
         keys,
         some,
     )
-    np.testing.assert_array_equal(some, visible[:, landmarks])
+    for face in range(2):
+        expected = visibility.visible_vertices(faces[face], mesh.triangles)
+        np.testing.assert_array_equal(some[face].astype(bool), expected)
+    assert 0 < some[0].sum() < some[0].size
 
 
 def test_a_vertex_behind_the_outline_is_taken_as_seen(monkeypatch):
@@ -157,9 +128,11 @@ def test_a_vertex_behind_the_outline_is_taken_as_seen(monkeypatch):
     triangle = np.array([[0, 1, 2]], np.int32)
     launch(surface.draw_triangles, (1, 1), near, triangle, box, np.zeros(1, np.int32), True, keys)
     points = np.array([[[1.5, 1.5, 0], [3.2, 3.2, 0], [1.5, 1.5, np.nan]]], np.float32)
-    facing = np.tile(np.array([0, 0, 1], np.float32), (1, 3, 1))
+    landmarks = np.arange(3, dtype=np.int32)
+    # Vertices without a triangle of their own face the camera.
+    start, others = np.zeros(4, np.int32), np.zeros((1, 2), np.int32)
     visible = np.full((1, 3), 7, np.uint8)
-    launch(surface.visible_vertices, (1, 1), points, facing, box, keys, visible)
+    launch(surface.visible_landmarks, (1, 1), points, landmarks, start, others, box, keys, visible)
     assert visible.tolist() == [[0, 1, 0]]
 
 
@@ -168,11 +141,9 @@ def frame_of(rgb):
     return rgb.reshape(-1), frames, np.zeros((1, 7), np.float32)
 
 
-def test_colours_and_textures_are_those_of_the_cpu(mesh, vertices):
+def test_textures_are_those_of_the_cpu(mesh, vertices):
     rgb = np.random.default_rng(2).integers(0, 256, (H, W, 3)).astype(np.uint8)
     owner = np.zeros(2, np.int32)
-    found = np.zeros(vertices.shape, np.uint8)
-    launch(surface.vertex_colours, (1, 2), *frame_of(rgb), owner, vertices, found)
     chart = sampling.Chart.draw(mesh.triangles, mesh.uv, 8)
     textures = np.full((2, 8, 8, 3), 9, np.uint8)
     launch(
@@ -187,7 +158,6 @@ def test_colours_and_textures_are_those_of_the_cpu(mesh, vertices):
         textures,
     )
     for face in range(2):
-        np.testing.assert_array_equal(found[face], sampling.vertex_colours(rgb, vertices[face]))
         expected = sampling.texture(rgb, vertices[face], chart)
         np.testing.assert_array_equal(textures[face], expected)
 
@@ -200,17 +170,23 @@ def test_video_planes_give_the_colours_of_their_picture(mesh, vertices):
     pool = np.concatenate([luma.reshape(-1), u.reshape(-1), v.reshape(-1)])
     frames = np.array([[warp.YUV420, W, H, 0, W, H * W, H * W + H * W // 4, W // 2, 1]], np.int32)
     colours = np.array([[16.0, 1.164, 1.596, -0.392, -0.813, 2.017, 0.0]], np.float32)
-    found = np.zeros((1, *vertices.shape[1:]), np.uint8)
+    chart = sampling.Chart.draw(mesh.triangles, mesh.uv, 8)
+    found = np.zeros((1, 8, 8, 3), np.uint8)
     launch(
-        surface.vertex_colours,
+        surface.face_textures,
         (1, 1),
         pool,
         frames,
         colours,
         np.zeros(1, np.int32),
         vertices[:1],
+        mesh.triangles,
+        chart.triangle,
+        chart.barycentric,
         found,
     )
     y, cu, cv = 1.164 * (120 - 16), 90 - 128, 200 - 128
     expected = np.rint([y + 1.596 * cv, y - 0.392 * cu - 0.813 * cv, y + 2.017 * cu])
-    assert np.abs(found.astype(int) - np.clip(expected, 0, 255)).max() <= 1
+    inside = found[0][chart.mask].astype(int)
+    assert len(inside) > 10
+    assert np.abs(inside - np.clip(expected, 0, 255)).max() <= 1

@@ -1,0 +1,228 @@
+"""What the address of a source is: its kind, and the name that its stream gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path, PurePath
+from urllib.parse import unquote, urlsplit
+
+from streamprn.config.redact import redact
+from streamprn.errors import InputError, SourceError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Address",
+    "SourceKind",
+    "default_name",
+    "free_name",
+    "resolve",
+    "stream_names",
+]
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
+)
+_PATTERNS = ("testsrc", "testsrc2", "smptebars")
+_SCHEMES = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_NAME_LENGTH = 64
+# "-256" for the last of as many sources as a configuration may have.
+_NUMBER_LENGTH = 4
+
+
+class SourceKind(StrEnum):
+    """Where the pictures come from."""
+
+    FILE = "file"
+    IMAGE = "image"
+    FOLDER = "folder"
+    RTSP = "rtsp"
+    HTTP = "http"
+    WEBCAM = "webcam"
+    LAVFI = "lavfi"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A source's address, understood; `resolve` makes it from text.
+
+    Its `repr` does not show `uri`, which may hold credentials.
+
+    Attributes:
+        kind: what `uri` is.
+        uri: path, URL, device or filter graph, with credentials.
+        name: the stream's name in topics, `[A-Za-z0-9_.-]{1,64}`.
+    """
+
+    kind: SourceKind
+    uri: str = field(repr=False)
+    name: str
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether it is a camera or network stream, which is connected again when it ends."""
+        return self.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.WEBCAM)
+
+    @property
+    def live(self) -> bool:
+        """Whether the source runs on a clock of its own, so that only its newest frame counts."""
+        return self.reconnects or (self.kind is SourceKind.LAVFI and "realtime" in self.uri)
+
+    @property
+    def safe_uri(self) -> str:
+        """The address without credentials."""
+        shown = redact(self.uri)
+        return f"lavfi:{shown}" if self.kind is SourceKind.LAVFI else shown
+
+    def renamed(self, name: str) -> Address:
+        """The same address for a stream of another name."""
+        return dataclasses.replace(self, name=name)
+
+
+# --- what it is -----------------------------------------------------------------------------------
+
+
+def resolve(text: str) -> Address:
+    """Understand what a user writes.
+
+    Args:
+        text: a video file, image or folder; `rtsp://`, `rtsps://`, `http://` or `https://`; a
+            webcam as a number or device path; `lavfi:GRAPH`; or the test pictures `testsrc`,
+            `testsrc2`, `smptebars` (live, 640x480, 30 fps).
+
+    Raises:
+        InputError: an unknown scheme, or an address that names nothing.
+        SourceError: no such file.
+    """
+    text = text.strip()
+    kind, uri = _resolve(text)
+    return Address(kind, uri, default_name(text))
+
+
+def _resolve(text: str) -> tuple[SourceKind, str]:
+    if not text:
+        raise InputError("empty source", hint="give a file, a URL, a webcam number or lavfi:GRAPH")
+    if text.startswith("lavfi:"):
+        graph = text.removeprefix("lavfi:").strip()
+        if not graph:
+            raise InputError("lavfi: names no filter graph", hint="e.g. lavfi:testsrc2=rate=30")
+        return SourceKind.LAVFI, graph
+    if scheme := _SCHEME.match(text):
+        return _resolve_url(text, scheme.group(1).lower())
+    if _is_webcam_number(text) or _is_camera(text):
+        return SourceKind.WEBCAM, text
+    if text in _PATTERNS and not os.path.exists(text):
+        return SourceKind.LAVFI, f"{text}=size=640x480:rate=30,realtime"
+    return _resolve_path(Path(text))
+
+
+def _is_webcam_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,9}", text)) and not os.path.exists(text)
+
+
+def _is_camera(text: str) -> bool:
+    """Whether it is /dev/videoN or a link to one, such as the lasting names in /dev/v4l/by-id."""
+    if text.startswith("/dev/v4l/"):  # unplugged, the link is not there
+        return True
+    return "\0" not in text and bool(re.fullmatch(r"/dev/video\d+", os.path.realpath(text)))
+
+
+def _resolve_url(text: str, scheme: str) -> tuple[SourceKind, str]:
+    if scheme == "file":
+        path = _path_of_file_url(text)
+        if not path:
+            raise InputError(f"{text}: names no file", hint="write file:///folder/clip.mp4")
+        return _resolve_path(Path(path))
+    kind = _SCHEMES.get(scheme)
+    if kind is None:
+        known = ", ".join(f"{name}://" for name in [*_SCHEMES, "file"])
+        raise InputError(
+            f"{redact(text)}: unknown scheme {scheme}://", hint=f"known are {known} and lavfi:"
+        )
+    if not _host_and_path(text)[0]:
+        raise InputError(f"{redact(text)}: the address names no host")
+    return SourceKind(kind), text
+
+
+def _path_of_file_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # a bracket that nothing closes
+        return ""
+    # Without its third slash, `file://clip.mp4` names a host and the path is empty.
+    return unquote(parts.path) if parts.netloc in ("", "localhost") else ""
+
+
+def _resolve_path(path: Path) -> tuple[SourceKind, str]:
+    try:
+        path = path.expanduser()
+        if path.is_dir():
+            return SourceKind.FOLDER, str(path)
+        if not path.exists():
+            raise SourceError(
+                "no such file or folder", uri=str(path), hint="check the path for a typing error"
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SourceError(f"not a usable path: {error}", uri=str(path)[:200]) from error
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return SourceKind.IMAGE, str(path)
+    return SourceKind.FILE, str(path)
+
+
+# --- what its stream is called --------------------------------------------------------------------
+
+
+def default_name(text: str) -> str:
+    """The name of a stream that was given none; for any text, whether or not it can be read.
+
+    A file gives its stem, a URL its host and path without credentials, webcam 0 `webcam0`.
+    """
+    text = text.strip()
+    if text.startswith("lavfi:"):
+        return "lavfi"
+    if _is_webcam_number(text):
+        return f"webcam{int(text)}"
+    if text.lower().startswith("file://"):
+        text = _path_of_file_url(text)
+    elif _SCHEME.match(text):
+        return _as_name("-".join(_host_and_path(text)))
+    return _as_name(PurePath(text).stem)
+
+
+def _host_and_path(url: str) -> tuple[str, str]:
+    """Host with port, and path, of a URL; without credentials and query."""
+    host, _, path = redact(url).partition("://")[2].removeprefix("***@").partition("/")
+    return host, path.partition("?")[0]
+
+
+def _as_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:_NAME_LENGTH] or "source"
+
+
+def stream_names(sources: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
+    """A unique stream name for each `(name, text)`: the given one, or the default one.
+
+    A default name that is taken already gets a number: `door`, `door-2`, `door-3`.
+    """
+    sources = list(sources)
+    taken = {name for name, _ in sources if name is not None}
+    names: list[str] = []
+    for given, text in sources:
+        name = given if given is not None else free_name(default_name(text), taken)
+        taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def free_name(base: str, taken: Container[str]) -> str:
+    """`base`, or where that is taken `base-2`, `base-3` and so on."""
+    name, count = base, 2
+    while name in taken:
+        name = f"{base[: _NAME_LENGTH - _NUMBER_LENGTH]}-{count}"
+        count += 1
+    return name

@@ -1,0 +1,79 @@
+"""Calm faces: a One Euro filter over every vertex, one for each face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamprn.engines.face import HostFace
+from streamprn.kernels import smoothing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamprn.engines.geometry import FaceGeometry
+    from streamprn.records import Face, Float32, FrameImage
+
+__all__ = ["Smoother", "Smoothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """One Euro filter (Casiez et al., CHI 2012) over every vertex of a followed face.
+
+    The cut-off rises with the vertex's speed, so that a still face is calm and a moving one is
+    not late: at rest the filter adds `1 / (2 pi min_cutoff_hz)` seconds of lag, in motion less.
+
+    Attributes:
+        min_cutoff_hz: cut-off at rest.
+        beta: how fast the cut-off rises, Hz per (pixel per second), which is 1/px.
+        derivative_cutoff_hz: cut-off of the speed itself.
+    """
+
+    min_cutoff_hz: float = 1.5
+    beta: float = 0.05
+    derivative_cutoff_hz: float = 1.0
+
+
+class Smoother:
+    """Keeps one filter per face id of one stream.
+
+    Args:
+        settings: see `Smoothing`.
+        geometry: of the engine.
+    """
+
+    def __init__(self, settings: Smoothing, geometry: FaceGeometry) -> None:
+        self.settings = settings
+        self._geometry = geometry
+        self._last_ns = 0
+        self._filters: dict[int, tuple[Float32, Float32]] = {}
+
+    def smooth(self, faces: Sequence[Face], image: FrameImage, at_ns: int) -> list[Face]:
+        """The faces with filtered vertices; those given stay as they are.
+
+        Args:
+            faces: of one frame; filters of faces that are not among them are forgotten.
+            image: the frame.
+            at_ns: when the frame was taken.
+        """
+        dt_s = max(at_ns - self._last_ns, 1_000_000) / 1e9
+        self._last_ns = at_ns
+        kept, smoothed = {}, []
+        for face in faces:
+            vertices = face.vertices.copy()
+            state = self._filters.get(face.id) or (vertices.copy(), np.zeros_like(vertices))
+            smoothing.one_euro(
+                vertices,
+                *state,
+                dt_s=dt_s,
+                min_cutoff_hz=self.settings.min_cutoff_hz,
+                beta_per_px=self.settings.beta,
+                derivative_cutoff_hz=self.settings.derivative_cutoff_hz,
+            )
+            kept[face.id] = state
+            smoothed.append(HostFace.of_vertices(face, image, self._geometry, vertices))
+        self._filters = kept
+        return [*smoothed]

@@ -1,0 +1,181 @@
+"""The finish loop: what subscribers asked for is computed and published."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Protocol
+
+from streamprn.errors import FaceLostError
+from streamprn.live.loop import Loop, LoopStatistics
+from streamprn.records import FRAME_KINDS, FrameResult, Kind
+
+if TYPE_CHECKING:
+    from streamprn.channel import Channel
+    from streamprn.live.look import Looked
+    from streamprn.live.stream import Stream
+    from streamprn.records import Face, Frame
+    from streamprn.wire.encode import MeshFormat
+    from streamprn.wire.publish import Publisher
+
+__all__ = ["FinishLoop", "ResultSink"]
+
+log = logging.getLogger("streamprn.live")
+
+NS_PER_S = 1_000_000_000
+#: Kinds whose header tells of the faces.
+WITH_FACES = frozenset(FRAME_KINDS)
+
+
+class ResultSink(Protocol):
+    """Somebody in the process who takes every result, besides the publisher."""
+
+    #: Kinds to compute for it even when nobody subscribes.
+    wanted: frozenset[Kind]
+
+    def take(self, result: FrameResult, published_ns: int) -> None:
+        """One published frame; called from the finish loop, must be quick."""
+
+    def close(self) -> None:
+        """No more results will come."""
+
+
+class FinishLoop(Loop):
+    """Computes what is wanted of each frame, publishes it, and passes it to the sinks.
+
+    Args:
+        inbox: from the look loop.
+        publisher: tells what is wanted.
+        sinks: see `ResultSink`.
+        mesh_format: in which form vertices are wanted.
+        stats_interval_s: between two `stats` messages of a stream.
+    """
+
+    def __init__(
+        self,
+        inbox: Channel[Looked],
+        publisher: Publisher,
+        sinks: Sequence[ResultSink],
+        *,
+        mesh_format: MeshFormat,
+        stats_interval_s: float,
+    ) -> None:
+        super().__init__("finish")
+        self._mesh_format: MeshFormat = mesh_format
+        self._inbox = inbox
+        self._publisher = publisher
+        self._sinks = tuple(sinks)
+        self._stats_interval_ns = round(stats_interval_s * NS_PER_S)
+
+    def stop(self) -> None:
+        """See `Loop.stop`; frames in the inbox are finished before."""
+        self._inbox.close()
+
+    def statistics(self) -> LoopStatistics:
+        """See `Loop.statistics`."""
+        inbox = self._inbox.statistics()
+        return LoopStatistics(
+            self._frames, self._turns, self._busy_ns, inbox.waiting, inbox.oldest_age_ns
+        )
+
+    def wanted(self, stream: str) -> Set[Kind]:
+        """What somebody wants of a stream now."""
+        wanted = self._publisher.wanted(stream)
+        for sink in self._sinks:
+            wanted |= sink.wanted
+        return wanted
+
+    def _end(self) -> None:
+        # The look loop must not wait for room that nobody makes.
+        self._inbox.close()
+        self._inbox.clear()
+
+    def _work(self) -> None:
+        for looked in self._inbox:
+            began = time.monotonic_ns()
+            try:
+                self._finish(looked, began)
+            except FaceLostError as error:
+                log.warning("%s: a frame is left out: %s", looked.frame.stream, error)
+            self._turns += 1
+            self._busy_ns += time.monotonic_ns() - began
+
+    def _finish(self, looked: Looked, began_ns: int) -> None:
+        stream, frame = looked.stream, looked.frame
+        wanted = self.wanted(frame.stream)
+        if wanted & WITH_FACES:
+            for face in looked.faces:
+                _ = face.box_xyxy
+        restored_ns = time.monotonic_ns()
+        faces = stream.follower.smooth(looked.faces, frame.image, _moment_ns(frame))
+        spans = {
+            **looked.spans_ns,
+            "handover": began_ns - looked.inferred_ns,
+            "restore": restored_ns - began_ns,
+        }
+        result = FrameResult(frame, tuple(faces), looked.tracked_ns, looked.inferred_ns, spans)
+        compute(result, wanted, self._mesh_format)
+        result = result.with_span("geometry", time.monotonic_ns() - restored_ns)
+        self._publish(stream, result)
+        self._frames += 1
+
+    def _publish(self, stream: Stream, result: FrameResult) -> None:
+        done_ns = time.monotonic_ns()
+        with stream.lock:
+            if stream.gone:
+                return
+            published_ns = self._publisher.publish(result)
+        stream.statistics.add(result.frame.captured_ns, published_ns, len(result.faces))
+        result = result.with_span("publish", time.monotonic_ns() - done_ns)
+        for sink in self._sinks:
+            sink.take(result, published_ns)
+        self._publish_stats(stream, published_ns)
+
+    def _publish_stats(self, stream: Stream, now_ns: int) -> None:
+        if now_ns < stream.next_stats_ns:
+            return
+        stream.next_stats_ns = now_ns + self._stats_interval_ns
+        if Kind.STATS in self._publisher.wanted(stream.name):
+            with stream.lock:
+                if not stream.gone:
+                    self._publisher.publish_stats(stream.name, _stats(stream))
+
+
+def compute(result: FrameResult, wanted: Set[Kind], mesh_format: MeshFormat = "float32") -> None:
+    """Compute now what the kinds need of a result; it is kept there."""
+    for face in result.faces:
+        _compute_face(face, wanted, mesh_format)
+    if Kind.DEPTH in wanted:
+        _ = result.depth
+    if Kind.IMAGE in wanted:
+        _ = result.frame.image.rgb
+
+
+def _compute_face(face: Face, wanted: Set[Kind], mesh_format: MeshFormat) -> None:
+    if wanted & WITH_FACES:
+        _ = face.pose, face.landmarks
+    if Kind.FACE in wanted:
+        _ = face.visible
+    if Kind.MESH in wanted:
+        _ = face.vertices if mesh_format == "float32" else face.quantised_vertices
+    if Kind.TEXTURE in wanted:
+        _ = face.texture
+
+
+def _stats(stream: Stream) -> Mapping[str, float]:
+    summary = stream.summary()
+    return {
+        "frames": summary.frames,
+        "faces": summary.faces,
+        "dropped": summary.dropped,
+        "corrupt": summary.corrupt,
+        "reconnects": summary.reconnects,
+        "fps": stream.statistics.recent_fps(),
+        **{f"latency_{name}_ms": value for name, value in summary.latency_ms.items()},
+    }
+
+
+def _moment_ns(frame: Frame) -> int:
+    """When the picture was taken, on the source's own time line where it has one."""
+    return frame.captured_ns if frame.pts_ns is None else frame.pts_ns

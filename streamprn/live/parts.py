@@ -1,0 +1,75 @@
+"""The parts of a pipeline, opened as a configuration says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamprn.engines.failover import open_predictor
+from streamprn.engines.predict import HostPredictor, Predictor, RefineRule
+from streamprn.records import Kind
+from streamprn.wire.publish import CurveKeys, Publisher
+
+if TYPE_CHECKING:
+    import contextlib
+
+    from streamprn.config import Config
+    from streamprn.engines.protocol import Engine
+    from streamprn.engines.topology import Topology
+    from streamprn.wire.record import Recorder
+
+
+def predictor(
+    config: Config, engine: Engine | Predictor | None, opened: contextlib.ExitStack
+) -> Predictor:
+    """The configured predictor, which `opened` closes; or one around `engine`, which stays open.
+
+    Raises:
+        EngineError: there is no such engine, or it is damaged.
+        BackendError: no runtime can be used, or the one asked for cannot.
+    """
+    if isinstance(engine, Predictor):
+        return engine
+    refine = RefineRule(config.track.recrop_threshold, config.track.min_score)
+    texture_size = config.geometry.texture_size
+    if engine is not None:
+        return HostPredictor(engine, refine, texture_size)
+    configured = open_predictor(config.engine, refine, texture_size)
+    opened.callback(configured.close)
+    return configured
+
+
+def publisher(config: Config, topology: Topology) -> Publisher:
+    """The publisher, bound.
+
+    Raises:
+        PublishError: the address cannot be used.
+        InputError: the key file cannot be used.
+    """
+    settings = config.publish
+    keys = None
+    if settings.curve_secret_file:
+        keys = CurveKeys.load(Path(settings.curve_secret_file))
+    return Publisher(
+        settings.bind,
+        topology=topology,
+        send_hwm=settings.send_hwm,
+        mesh_format=settings.mesh_format,
+        withheld=frozenset() if config.geometry.depth else frozenset({Kind.DEPTH}),
+        curve=keys,
+    )
+
+
+def recorders(config: Config, topology: Topology) -> list[Recorder]:
+    """What writes results to disk, where that is asked for.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+    settings = config.record
+    if settings.dir is None:
+        return []
+    from streamprn.wire.record import Recorder
+
+    kinds = [Kind(kind) for kind in settings.kinds]
+    return [Recorder(Path(settings.dir), topology, kinds, config.publish.mesh_format)]

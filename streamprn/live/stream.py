@@ -1,0 +1,194 @@
+"""One stream of a pipeline: its reader, its channel, its faces and its figures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from streamprn.channel import Channel
+from streamprn.faces.detect import DetectionIntervals, IntervalDetection, KnownBoxes
+from streamprn.faces.follow import Follower
+from streamprn.faces.smooth import Smoother, Smoothing
+from streamprn.faces.track import TrackRules
+from streamprn.live.statistics import StreamStatistics, StreamSummary
+from streamprn.live.tiles import TiledDetection
+from streamprn.records import SourceState, SourceStatus
+from streamprn.source import SourceReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamprn.config import Config, SourceConfig
+    from streamprn.config.address import Address
+    from streamprn.engines.predict import Predictor
+    from streamprn.faces.detect import DetectionSchedule, Detector
+    from streamprn.records import Frame
+
+__all__ = ["Stream", "StreamMaker"]
+
+log = logging.getLogger("streamprn.live")
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """What belongs to one stream.
+
+    Attributes:
+        name: the first part of its topics.
+        source: its settings.
+        channel: from its reader to the look loop.
+        reader: runs from `Streams.add`, or from the start of the pipeline, on.
+        follower: its faces; used by the look loop alone, but for `smooth`.
+        statistics: what was published.
+        lock: held while something is published of it.
+        gone: nothing is to be published of it any more.
+        next_stats_ns: when its statistics are due; used by the finish loop alone.
+    """
+
+    name: str
+    source: SourceConfig
+    channel: Channel[Frame]
+    follower: Follower
+    statistics: StreamStatistics
+    reader: SourceReader
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    gone: bool = False
+    next_stats_ns: int = 0
+
+    def stop(self) -> None:
+        """Let its threads end; does not wait for them."""
+        self.reader.stop(timeout=0)
+        self.follower.detection.stop()
+
+    def summary(self) -> StreamSummary:
+        """How it stands now; may be called from any thread."""
+        counters, status, seen = self.reader.counters, self.reader.status, self.statistics
+        return StreamSummary(
+            stream=self.name,
+            frames=seen.frames,
+            faces=seen.faces,
+            dropped=counters.dropped,
+            corrupt=counters.corrupt,
+            reconnects=counters.reconnects,
+            fps=seen.fps(),
+            latency_ms=seen.latency_ms(),
+            state=state_in_words(status),
+        )
+
+
+def state_in_words(status: SourceStatus) -> str:
+    """The state of a source, with its cause where it has one."""
+    return f"{status.state}: {status.cause}" if status.cause else str(status.state)
+
+
+def log_status(status: SourceStatus) -> None:
+    """Say where a source stands."""
+    level = logging.WARNING if status.state is SourceState.FAILED else logging.INFO
+    log.log(level, "%s is %s", status.stream, state_in_words(status), extra={"status": status})
+
+
+class StreamMaker:
+    """Makes streams that share a predictor and a detector.
+
+    Args:
+        config: of the pipeline; its `sources` do not matter here.
+        predictor: of all streams.
+        detector: of all streams; None for the configured one.
+        ready: notified when a frame waits.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        predictor: Predictor,
+        detector: Detector | None,
+        ready: threading.Condition,
+    ) -> None:
+        self.detector = detector or _open_detector(config)
+        self._config = config
+        self._predictor = predictor
+        self._ready = ready
+
+    def make(
+        self,
+        source: SourceConfig,
+        address: Address,
+        on_status: Callable[[Stream, SourceStatus], None],
+        *,
+        first_seq: int = 0,
+        first_id: int = 1,
+    ) -> Stream:
+        """A stream whose reader is not started yet.
+
+        Args:
+            source: its settings.
+            address: what its `uri` means, and its name.
+            on_status: told every change of its state, from its reader's thread.
+            first_seq: number of its first frame.
+            first_id: of its first face.
+        """
+        newest = address.live or source.drop_late
+        capacity = 1 if newest else self._config.pipeline.queue_frames
+        channel: Channel[Frame] = Channel(capacity, newest=newest, ready=self._ready)
+        reader = SourceReader(
+            source,
+            address,
+            channel,
+            lambda status: on_status(stream, status),
+            first_seq=first_seq,
+        )
+        follower = self._follower(source, first_id)
+        name = address.name
+        stream = Stream(name, source, channel, follower, StreamStatistics(name), reader)
+        return stream
+
+    def _follower(self, source: SourceConfig, first_id: int) -> Follower:
+        detect, track = self._config.detect, self._config.track
+        rules = TrackRules(
+            max_faces=max(detect.max_faces, len(source.boxes)),
+            min_score=track.min_score,
+            lost_frames=track.lost_frames,
+            max_overlap=track.max_overlap,
+        )
+        detection = self._detection(source)
+        return Follower(self._predictor, detection, rules, self.smoother(), first_id)
+
+    def smoother(self) -> Smoother | None:
+        """A new smoother where the settings ask for one."""
+        settings = self._config.track.smoothing
+        if not settings.enabled:
+            return None
+        smoothing = Smoothing(settings.min_cutoff_hz, settings.beta, settings.derivative_cutoff_hz)
+        return Smoother(smoothing, self._predictor.geometry)
+
+    def _detection(self, source: SourceConfig) -> DetectionSchedule:
+        if source.boxes:
+            return KnownBoxes(source.boxes)
+        detect = self._config.detect
+        intervals = DetectionIntervals(
+            detect.interval_frames, detect.idle_interval_frames, detect.min_score
+        )
+        quick = IntervalDetection(self.detector, intervals)
+        if not detect.tiled:
+            return quick
+        return TiledDetection(
+            quick,
+            partial(_open_detector, self._config),
+            min_score=detect.min_score,
+            interval_frames=detect.interval_frames,
+        )
+
+
+def _open_detector(config: Config) -> Detector:
+    from streamprn.engines.detectors import open_detector
+
+    # The detectors are small: they stay on the CPU where the engine runs on a GPU.
+    on_onnxruntime = config.engine.backend == "onnxruntime"
+    return open_detector(
+        config.detect.kind,
+        backend="onnxruntime" if on_onnxruntime else "openvino",
+        threads=config.engine.threads,
+    )

@@ -1,0 +1,64 @@
+"""Recordings: written beside publication, read back as messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamprn.config import Config
+from streamprn.errors import InputError, WireError
+from streamprn.live.pipeline import Pipeline
+from streamprn.records import Kind
+from streamprn.wire.record import Recorder, read
+from tests.live.conftest import Collector
+
+
+@pytest.fixture
+def recorded(engine, detector, clips, tmp_path):
+    """Ten frames of a still face: the folder, and what the pipeline gave."""
+    config = Config.from_mapping(
+        {
+            "sources": [{"uri": clips.still().uri, "name": "cam", "realtime": False}],
+            "publish": {"bind": "tcp://127.0.0.1:*"},
+        }
+    )
+    folder = tmp_path / "recordings"
+    recorder = Recorder(folder, engine.topology, (Kind.FACE, Kind.MESH))
+    seen = Collector()
+    with Pipeline(config, engine=engine, detector=detector, sinks=[recorder, seen]) as pipeline:
+        pipeline.run(max_frames=10)
+    return folder, seen
+
+
+def test_a_recording_gives_back_the_topology_and_every_face_and_mesh(recorded, engine):
+    folder, seen = recorded
+    messages = list(read(folder / "cam.sprn"))
+    assert [message.kind for message in messages] == [Kind.TOPOLOGY] + [Kind.FACE, Kind.MESH] * 10
+    assert np.array_equal(messages[0].triangles, engine.topology.triangles)
+    for result, face, mesh in zip(seen.results, messages[1::2], messages[2::2], strict=True):
+        (truth,) = result.faces
+        assert np.array_equal(mesh.vertices[truth.id], truth.vertices)
+        assert face.faces[0].pose.yaw == pytest.approx(truth.pose.yaw)
+
+
+def test_a_recording_that_was_cut_off_gives_what_is_whole(recorded):
+    folder, _ = recorded
+    whole = (folder / "cam.sprn").read_bytes()
+    cut = folder / "cut.sprn"
+    cut.write_bytes(whole[: len(whole) - 1000])
+    assert len(list(read(cut))) == 20
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    other = tmp_path / "other.sprn"
+    other.write_text("hello")
+    with pytest.raises(WireError, match="not a recording"):
+        list(read(other))
+    with pytest.raises(InputError, match="cannot be read"):
+        list(read(tmp_path / "missing.sprn"))
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, engine):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be used"):
+        Recorder(tmp_path / "file" / "below", engine.topology)
