@@ -36,6 +36,9 @@ def maths(function: F) -> F:
 def cpu_loop(*, fastmath: bool = False) -> Callable[[F], F]:
     """Compile a CPU loop: releases the GIL, cached below `STREAMPRN_HOME` (or NUMBA_CACHE_DIR).
 
+    Its arguments are arrays, scalars and plain tuples. The index of the cache would refer to the
+    class of a NamedTuple by name, and could not be read once a later version renames the class.
+
     Args:
         fastmath: allow contraction and reassociation (not the NaN-unsafe flags).
     """

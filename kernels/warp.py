@@ -7,7 +7,7 @@ it is the mean of up to 4 x 4 bilinear samples (a box filter), so that a large f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,58 @@ GUARD = np.float32(1 / 64)
 CHROMA_REACH = np.float32(3.0)
 
 
+class Tone(NamedTuple):
+    """What a crop is made of its pixels: `grey level * scale + bias`.
+
+    Attributes:
+        scale: float32.
+        bias: float32.
+        zero: bool, whether all is black outside the image; else its edge pixels go on for ever.
+    """
+
+    scale: np.float32
+    bias: np.float32
+    zero: bool
+
+
+class Colour(NamedTuple):
+    """How Y, U, V grey levels become RGB, float32 (ITU-R BT.601, 709).
+
+    Attributes:
+        black: level of black.
+        gain: of luma.
+        red_v: R of V.
+        green_u: G of U.
+        green_v: G of V.
+        blue_u: B of U.
+        siting: chroma pixels that a chroma sample stands right of the left one of its two columns.
+    """
+
+    black: np.float32
+    gain: np.float32
+    red_v: np.float32
+    green_u: np.float32
+    green_v: np.float32
+    blue_u: np.float32
+    siting: np.float32
+
+
+class Planes(NamedTuple):
+    """Planar 4:2:0 video for the loops.
+
+    Attributes:
+        luma: `(H, stride)` uint8; columns from `width` on must not be read.
+        u: `((H + 1) // 2, stride)` uint8, likewise.
+        v: as `u`.
+        width: pixels of a row of luma.
+    """
+
+    luma: NDArray[np.uint8]
+    u: NDArray[np.uint8]
+    v: NDArray[np.uint8]
+    width: int
+
+
 def warp_rgb(
     image: NDArray[np.uint8],
     frame_from_crop: NDArray[np.float32],
@@ -79,7 +131,7 @@ def warp_rgb(
     out = output(out, (matrices.shape[0], size, size, 3), np.float32)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    _warp_rgb(frozen(image), matrices, np.float32(scale), np.float32(bias), border == "zero", out)
+    _warp_rgb(frozen(image), matrices, tuple(_tone(scale, bias, border)), out)
     return out
 
 
@@ -113,23 +165,16 @@ def warp_yuv(
     matrices = _matrices(frame_from_crop)
     out = output(out, (matrices.shape[0], size, size, 3), np.float32)
     _check_planes(planes)
-    black, *colour = _colour_terms(planes.full_range, planes.bt709)
-    siting = 0.25 if planes.full_range else 0.0
-    _warp_yuv(
-        _whole_rows(planes.y),
-        _whole_rows(planes.u),
-        _whole_rows(planes.v),
-        planes.y.shape[1],
-        matrices,
-        np.float32(black),
-        np.asarray(colour, np.float32),
-        np.float32(siting),
-        np.float32(scale),
-        np.float32(bias),
-        border == "zero",
-        out,
-    )
+    y, u, v = (_whole_rows(plane) for plane in (planes.y, planes.u, planes.v))
+    whole = Planes(y, u, v, planes.y.shape[1])
+    colour = colour_of(planes.full_range, planes.bt709)
+    tone = _tone(scale, bias, border)
+    _warp_yuv(tuple(whole), tuple(colour), matrices, tuple(tone), out)
     return out
+
+
+def _tone(scale: float, bias: float, border: Border) -> Tone:
+    return Tone(np.float32(scale), np.float32(bias), border == "zero")
 
 
 def _matrices(frame_from_crop: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -161,14 +206,16 @@ def _whole_rows(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frozen(plane)  # type: ignore[no-any-return]
 
 
-def _colour_terms(full_range: bool, bt709: bool) -> tuple[float, ...]:
-    """Black level, luma gain, and the terms R of V, G of U, G of V, B of U (ITU-R BT.601, 709)."""
+def colour_of(full_range: bool, bt709: bool) -> Colour:
+    """The colours of a video; chroma is sited as `warp_yuv` says."""
     kr, kb = (0.2126, 0.0722) if bt709 else (0.299, 0.114)
     kg = 1.0 - kr - kb
     luma, chroma = (1.0, 1.0) if full_range else (255.0 / 219.0, 255.0 / 224.0)
     red_v, blue_u = 2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma
-    black = 0.0 if full_range else 16.0
-    return black, luma, red_v, -blue_u * kb / kg, -red_v * kr / kg, blue_u
+    black, siting = (0.0, 0.25) if full_range else (16.0, 0.0)
+    green_u, green_v = -blue_u * kb / kg, -red_v * kr / kg
+    terms = np.array([black, luma, red_v, green_u, green_v, blue_u, siting], np.float32)
+    return Colour(*terms)
 
 
 @inner()
@@ -186,12 +233,6 @@ def _row_inside(m: Any, r: Any, count: Any, width: Any, height: Any, margin: Any
         low_y, high_y = min(low_y, y), max(high_y, y)
     right, bottom = np.float32(width - 1) - margin, np.float32(height - 1) - margin
     return low_x >= margin and low_y >= margin and high_x < right and high_y < bottom
-
-
-@inner()
-def _fill(row: Any, value: Any) -> None:
-    for column in range(row.shape[0]):
-        row[column, 0] = row[column, 1] = row[column, 2] = value
 
 
 @maths
@@ -215,11 +256,9 @@ def _pixel_bilinear(flat: Any, stride: Any, x: Any, y: Any) -> Any:
 
 
 @maths
-def _rgb_row(
-    image: Any, m: Any, r: Any, across: Any, down: Any, gain: Any, bias: Any, row: Any
-) -> None:
+def _rgb_row(image: Any, m: Any, r: Any, across: Any, down: Any, tone: Any, row: Any) -> None:
     """A crop row whose samples all lie inside the image; constant taps unroll its loops."""
-    weight, lift = spread4(gain / np.float32(across * down)), spread4(bias)
+    weight, lift = spread4(tone.scale / np.float32(across * down)), spread4(tone.bias)
     stride = np.intp(3 * image.shape[1])
     pixels, out = image.reshape(-1), row.reshape(-1)
     last = row.shape[0] - 1
@@ -245,22 +284,22 @@ def _rgb_row(
 
 
 @inner(fastmath=True)
-def _rgb_row_inside(image: Any, m: Any, r: Any, taps: Any, gain: Any, bias: Any, row: Any) -> None:
+def _rgb_row_inside(image: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
     if taps[0] == 1 and taps[1] == 1:
-        _rgb_row(image, m, r, 1, 1, gain, bias, row)
+        _rgb_row(image, m, r, 1, 1, tone, row)
     elif taps[0] == 2 and taps[1] == 2:
-        _rgb_row(image, m, r, 2, 2, gain, bias, row)
+        _rgb_row(image, m, r, 2, 2, tone, row)
     else:
-        _rgb_row(image, m, r, taps[0], taps[1], gain, bias, row)
+        _rgb_row(image, m, r, taps[0], taps[1], tone, row)
 
 
 @inner()
-def _rgb_row_border(
-    image: Any, m: Any, r: Any, across: Any, down: Any, gain: Any, bias: Any, zero: Any, row: Any
-) -> None:
+def _rgb_row_border(image: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
     """A crop row that may leave the image."""
     height, width = image.shape[0], image.shape[1]
-    weight = gain / np.float32(across * down)
+    across, down = taps
+    scale, bias, zero = tone
+    weight = scale / np.float32(across * down)
     for column in range(row.shape[0]):
         red = green = blue = ZERO
         for tap in range(across * down):
@@ -278,43 +317,31 @@ def _rgb_row_border(
 
 
 @cpu_loop()
-def _warp_rgb(image: Any, matrices: Any, scale: Any, bias: Any, zero: Any, out: Any) -> None:
+def _warp_rgb(image: Any, matrices: Any, tone: Any, out: Any) -> None:
+    tone = Tone(*tone)
     height, width = image.shape[0], image.shape[1]
     size = out.shape[1]
     for k in range(out.shape[0]):
         m = matrices[k]
-        finite = finite_affine(matrices, k)
-        across, down = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
+        if not finite_affine(matrices, k):
+            out[k, :, :, :] = tone.bias
+            continue
+        taps = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
         for r in range(size):
             row = out[k, r]
-            if not finite:
-                _fill(row, bias)
-            elif _row_inside(m, r, size, width - 1, height, GUARD):
-                _rgb_row_inside(image, m, r, (across, down), scale, bias, row)
+            if _row_inside(m, r, size, width - 1, height, GUARD):
+                _rgb_row_inside(image, m, r, taps, tone, row)
             else:
-                _rgb_row_border(image, m, r, across, down, scale, bias, zero, row)
+                _rgb_row_border(image, m, r, taps, tone, row)
 
 
 @maths
-def _yuv_row(
-    luma: Any,
-    chroma_u: Any,
-    chroma_v: Any,
-    m: Any,
-    r: Any,
-    across: Any,
-    down: Any,
-    across_c: Any,
-    down_c: Any,
-    black: Any,
-    colour: Any,
-    siting: Any,
-    scale: Any,
-    bias: Any,
-    row: Any,
-) -> None:
+def _yuv_row(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
     """A crop row whose samples all lie inside the planes; constant taps unroll its loops."""
-    gain, red_v, green_u, green_v, blue_u = colour[0], colour[1], colour[2], colour[3], colour[4]
+    luma, chroma_u, chroma_v, _ = planes
+    black, gain, red_v, green_u, green_v, blue_u, siting = colour
+    scale, bias, _ = tone
+    across, down, across_c, down_c = taps
     weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
     x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
@@ -351,71 +378,29 @@ def _yuv_row(
 
 @inner(fastmath=True)
 def _yuv_row_inside(
-    luma: Any,
-    chroma_u: Any,
-    chroma_v: Any,
-    m: Any,
-    r: Any,
-    taps: Any,
-    black: Any,
-    colour: Any,
-    siting: Any,
-    scale: Any,
-    bias: Any,
-    row: Any,
+    planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any
 ) -> None:
     across, down, across_c, down_c = taps
     once = across_c == 1 and down_c == 1
     if once and across == 1 and down == 1:
-        _yuv_row(
-            luma, chroma_u, chroma_v, m, r, 1, 1, 1, 1, black, colour, siting, scale, bias, row
-        )
+        _yuv_row(planes, colour, m, r, (1, 1, 1, 1), tone, row)
     elif once and across == 2 and down == 2:
-        _yuv_row(
-            luma, chroma_u, chroma_v, m, r, 2, 2, 1, 1, black, colour, siting, scale, bias, row
-        )
+        _yuv_row(planes, colour, m, r, (2, 2, 1, 1), tone, row)
     else:
-        _yuv_row(
-            luma,
-            chroma_u,
-            chroma_v,
-            m,
-            r,
-            across,
-            down,
-            across_c,
-            down_c,
-            black,
-            colour,
-            siting,
-            scale,
-            bias,
-            row,
-        )
+        _yuv_row(planes, colour, m, r, taps, tone, row)
 
 
 @inner()
 def _yuv_row_border(
-    luma: Any,
-    chroma_u: Any,
-    chroma_v: Any,
-    width: Any,
-    m: Any,
-    r: Any,
-    taps: Any,
-    black: Any,
-    colour: Any,
-    siting: Any,
-    scale: Any,
-    bias: Any,
-    zero: Any,
-    row: Any,
+    planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any
 ) -> None:
     """A crop row that may leave the planes."""
+    luma, chroma_u, chroma_v, width = planes
+    black, gain, red_v, green_u, green_v, blue_u, siting = colour
+    scale, bias, zero = tone
     across, down, across_c, down_c = taps
     height = luma.shape[0]
     width_c = (width + 1) // 2
-    gain, red_v, green_u, green_v, blue_u = colour[0], colour[1], colour[2], colour[3], colour[4]
     weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
     for column in range(row.shape[0]):
         y = cb = cr = inside = ZERO
@@ -441,24 +426,14 @@ def _yuv_row_border(
 
 
 @cpu_loop()
-def _warp_yuv(
-    luma: Any,
-    chroma_u: Any,
-    chroma_v: Any,
-    width: Any,
-    matrices: Any,
-    black: Any,
-    colour: Any,
-    siting: Any,
-    scale: Any,
-    bias: Any,
-    zero: Any,
-    out: Any,
-) -> None:
-    height, size = luma.shape[0], out.shape[1]
+def _warp_yuv(planes: Any, colour: Any, matrices: Any, tone: Any, out: Any) -> None:
+    planes, colour, tone = Planes(*planes), Colour(*colour), Tone(*tone)
+    height, size = planes.luma.shape[0], out.shape[1]
     for k in range(out.shape[0]):
         m = matrices[k]
-        finite = finite_affine(matrices, k)
+        if not finite_affine(matrices, k):
+            out[k, :, :, :] = tone.bias
+            continue
         taps = (
             taps_along(m[0, 0], m[1, 0]),
             taps_along(m[0, 1], m[1, 1]),
@@ -467,26 +442,7 @@ def _warp_yuv(
         )
         for r in range(size):
             row = out[k, r]
-            if not finite:
-                _fill(row, bias)
-            elif _row_inside(m, r, size, width, height, CHROMA_REACH):
-                _yuv_row_inside(
-                    luma, chroma_u, chroma_v, m, r, taps, black, colour, siting, scale, bias, row
-                )
+            if _row_inside(m, r, size, planes.width, height, CHROMA_REACH):
+                _yuv_row_inside(planes, colour, m, r, taps, tone, row)
             else:
-                _yuv_row_border(
-                    luma,
-                    chroma_u,
-                    chroma_v,
-                    width,
-                    m,
-                    r,
-                    taps,
-                    black,
-                    colour,
-                    siting,
-                    scale,
-                    bias,
-                    zero,
-                    row,
-                )
+                _yuv_row_border(planes, colour, m, r, taps, tone, row)

@@ -219,10 +219,9 @@ def bytes_of(image: FrameImage, part: Window) -> int:
 
 def colour_row(full_range: bool, bt709: bool) -> NDArray[np.float32]:
     """`(7,)` float32: black, gain, R of V, G of U, G of V, B of U, siting."""
-    from streamprn.kernels.warp import _colour_terms
+    from streamprn.kernels.warp import colour_of
 
-    siting = 0.25 if full_range else 0.0
-    return np.array([*_colour_terms(full_range, bt709), siting], np.float32)
+    return np.array(colour_of(full_range, bt709), np.float32)
 
 
 class _DLTensor(ctypes.Structure):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -24,15 +25,9 @@ def test_editing_a_formula_invalidates_the_cached_loops(monkeypatch):
     assert stamps[0] != stamps[1]
 
 
-def test_kernels_are_cached_below_the_home_folder_and_nowhere_in_the_package(tmp_path):
-    code = """
-import numpy as np, numba
-from streamprn.kernels import uv
-uv.bounds(np.zeros((3, 3), np.float32))
-assert not numba.config.CACHE_DIR
-print(uv._bounds._cache.cache_path)
-"""
-    environment = {**os.environ, "STREAMPRN_HOME": str(tmp_path)}
+def run_at_home(code: str, home: Path) -> str:
+    """What the program prints whose home folder is this."""
+    environment = {**os.environ, "STREAMPRN_HOME": str(home)}
     environment.pop("NUMBA_CACHE_DIR", None)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -42,8 +37,36 @@ print(uv._bounds._cache.cache_path)
         check=True,
         timeout=60,
     )
-    assert done.stdout.startswith(str(tmp_path / "cache" / "kernels"))
+    return done.stdout
+
+
+def test_kernels_are_cached_below_the_home_folder_and_nowhere_in_the_package(tmp_path):
+    code = """
+import numpy as np, numba
+from streamprn.kernels import uv
+uv.bounds(np.zeros((3, 3), np.float32))
+assert not numba.config.CACHE_DIR
+print(uv._bounds._cache.cache_path)
+"""
+    assert run_at_home(code, tmp_path).startswith(str(tmp_path / "cache" / "kernels"))
     assert list(tmp_path.rglob("uv._bounds*.nbc"))
+
+
+def test_an_index_of_the_cache_stays_readable_when_classes_are_renamed(tmp_path):
+    code = """
+import numpy as np
+from streamprn.kernels import warp
+from streamprn.records import YuvPlanes
+chroma = np.zeros((8, 8), np.uint8)
+planes = YuvPlanes(np.zeros((16, 16), np.uint8), chroma, chroma)
+warp.warp_yuv(planes, np.eye(2, 3), 4)
+warp.warp_rgb(np.zeros((16, 16, 3), np.uint8), np.eye(2, 3), 4)
+"""
+    run_at_home(code, tmp_path)
+    indices = list(tmp_path.rglob("*.nbi"))
+    assert len(indices) == 2
+    for index in indices:
+        assert b"streamprn" not in index.read_bytes()
 
 
 def test_kernels_run_in_many_threads_at_once(face):

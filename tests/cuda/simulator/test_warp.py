@@ -71,7 +71,7 @@ def yuv_frame(planes, nv12):
     else:
         row = [warp.YUV420, w, h, 0, w, h * w, h * w + hc * wc, wc, 1]
         pool = np.concatenate([planes.y.reshape(-1), planes.u.reshape(-1), planes.v.reshape(-1)])
-    colours = [*cpu._colour_terms(planes.full_range, planes.bt709), 0.0]
+    colours = cpu.colour_of(planes.full_range, planes.bt709)
     return pool, np.array([row], np.int32), np.array([colours], np.float32)
 
 
