@@ -5,7 +5,7 @@ needed to launch the kernel: name, threads, grid, and its parameters in the orde
 
 Numba passes an array as a run of parameters: two pointers that a kernel may ignore (pass 0), the
 number of items and the bytes of one (64-bit), the address of the data, then the shape and the
-strides in bytes (64-bit each, one per axis).
+strides in bytes (64-bit each, one per axis). A named tuple is a run of its fields.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def describe(kernel: Kernel) -> dict[str, Any]:
 
 
 def _entries(kind: Any) -> int:
+    if hasattr(kind, "fields"):
+        return sum(_entries(field) for field in kind)
     axes = getattr(kind, "ndim", None)
     return 1 if axes is None else 5 + 2 * axes
 

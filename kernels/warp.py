@@ -23,6 +23,8 @@ from streamprn.kernels._lanes import (
 )
 from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
 from streamprn.kernels.maths.sample import (
+    Colour,
+    Tone,
     coverage,
     image_replicate,
     plane_bilinear,
@@ -48,42 +50,6 @@ NEUTRAL = np.float32(128.0)
 GUARD = np.float32(1 / 64)
 # Luma pixels from the edge within which a chroma sample may lack a neighbour.
 CHROMA_REACH = np.float32(3.0)
-
-
-class Tone(NamedTuple):
-    """What a crop is made of its pixels: `grey level * scale + bias`.
-
-    Attributes:
-        scale: float32.
-        bias: float32.
-        zero: bool, whether all is black outside the image; else its edge pixels go on for ever.
-    """
-
-    scale: np.float32
-    bias: np.float32
-    zero: bool
-
-
-class Colour(NamedTuple):
-    """How Y, U, V grey levels become RGB, float32 (ITU-R BT.601, 709).
-
-    Attributes:
-        black: level of black.
-        gain: of luma.
-        red_v: R of V.
-        green_u: G of U.
-        green_v: G of V.
-        blue_u: B of U.
-        siting: chroma pixels that a chroma sample stands right of the left one of its two columns.
-    """
-
-    black: np.float32
-    gain: np.float32
-    red_v: np.float32
-    green_u: np.float32
-    green_v: np.float32
-    blue_u: np.float32
-    siting: np.float32
 
 
 class Planes(NamedTuple):

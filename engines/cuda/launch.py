@@ -17,8 +17,13 @@ def launch(kernel: Kernel, grid: tuple[int, ...], stream: Any, *arguments: Any) 
         kernel: of `streamprn.kernels.cuda`.
         grid: blocks along x and y.
         stream: Numba's, 0 for the default one.
-        arguments: arrays and scalars; Python integers become int32.
+        arguments: arrays, scalars, and named tuples of scalars; Python integers become int32.
     """
-    kernel.dispatcher[grid, kernel.threads, stream](
-        *(np.int32(value) if type(value) is int else value for value in arguments)
-    )
+    kernel.dispatcher[grid, kernel.threads, stream](*map(argument, arguments))
+
+
+def argument(value: Any) -> Any:
+    """What Numba is given for an argument."""
+    if isinstance(value, tuple):
+        return type(value)(*map(argument, value))
+    return np.int32(value) if type(value) is int else value

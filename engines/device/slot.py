@@ -162,11 +162,12 @@ class Slot:
             self._device.upload(target, host, self.stream)
 
     def _crop(self, batch: int) -> None:
-        from streamprn.kernels.cuda.warp import warp_rgb, warp_yuv
+        from streamprn.kernels.cuda.warp import Strides, warp_rgb, warp_yuv
+        from streamprn.kernels.maths.sample import Tone
 
         size = self._spec.crop.size
-        layout = (size * size * 3, size * 3, 3, 1)
-        tail = (size, np.float32(1 / 255), np.float32(0), True, *layout, self._crops)
+        tone = Tone(np.float32(1 / 255), np.float32(0), True)
+        tail = (size, tone, Strides(size * size * 3, size * 3, 3, 1), self._crops)
         grid = (warp_yuv.blocks(size * size), batch)
         faces = (self._owner[1], self._matrices[1])
         pool, frames = self.upload.pool, self.upload.frames

@@ -138,21 +138,21 @@ def frame_vertex(matrices: Any, face: Any, finite: Any, u: Any, v: Any, w: Any) 
 
 @maths
 def gather_sums(
-    shared: Any,
-    lane: Any,
-    table: Any,
-    n: Any,
-    x: Any,
-    y: Any,
-    z: Any,
-    ox: Any,
-    oy: Any,
-    oz: Any,
-    u: Any,
-    v: Any,
+    shared: Any, lane: Any, table: Any, n: Any, vertex: Any, origin: Any, place: Any
 ) -> None:
-    """Add a vertex, and its place in the crop, to a lane's moments and bounds."""
-    u, v = finite_or_zero(u), finite_or_zero(v)
+    """Add vertex `n` to a lane's moments and bounds.
+
+    Args:
+        shared: `(SUMS, THREADS)`.
+        lane: of the block.
+        table: as in `restore_map`.
+        n: the vertex.
+        vertex: its frame x, y, z.
+        origin: those of the face's first vertex.
+        place: its crop u, v.
+    """
+    x, y, z = vertex
+    u, v = finite_or_zero(place[0]), finite_or_zero(place[1])
     shared[12, lane] = min(shared[12, lane], x)
     shared[13, lane] = min(shared[13, lane], y)
     shared[14, lane] = min(shared[14, lane], z)
@@ -163,7 +163,7 @@ def gather_sums(
     shared[19, lane] = max(shared[19, lane], z)
     shared[20, lane] = max(shared[20, lane], u)
     shared[21, lane] = max(shared[21, lane], v)
-    x, y, z = x - ox, y - oy, z - oz
+    x, y, z = x - origin[0], y - origin[1], z - origin[2]
     for i in range(4):
         weight = table[i, n]
         shared[3 * i, lane] += weight * x
@@ -206,7 +206,7 @@ def restore_map(
     face, lane = cuda.blockIdx.y, cuda.threadIdx.x
     finite = finite_affine(matrices, face)
     first = texel[0]
-    ox, oy, oz = frame_vertex(
+    origin = frame_vertex(
         matrices, face, finite, unit * maps[face, first, 0], unit * maps[face, first, 1],
         unit * maps[face, first, 2],
     )  # fmt: skip
@@ -217,7 +217,7 @@ def restore_map(
         u, v = unit * maps[face, place, 0], unit * maps[face, place, 1]
         x, y, z = frame_vertex(matrices, face, finite, u, v, unit * maps[face, place, 2])
         vertices[face, n, 0], vertices[face, n, 1], vertices[face, n, 2] = x, y, z
-        gather_sums(shared, lane, table, n, x, y, z, ox, oy, oz, u, v)
+        gather_sums(shared, lane, table, n, (x, y, z), origin, (u, v))
         n += cuda.gridsize(1)
     tree(shared, lane)
     if lane < SUMS:
@@ -270,7 +270,7 @@ def restore_control(
     shared = cuda.shared.array((SUMS, THREADS), float32)
     face, lane = cuda.blockIdx.y, cuda.threadIdx.x
     finite = finite_affine(matrices, face)
-    ox, oy, oz = frame_vertex(
+    origin = frame_vertex(
         matrices, face, finite,
         mean_control(control, face, indices, weights, 0, 0),
         mean_control(control, face, indices, weights, 0, 1),
@@ -284,7 +284,7 @@ def restore_control(
         w = mean_control(control, face, indices, weights, n, 2)
         x, y, z = frame_vertex(matrices, face, finite, u, v, w)
         vertices[face, n, 0], vertices[face, n, 1], vertices[face, n, 2] = x, y, z
-        gather_sums(shared, lane, table, n, x, y, z, ox, oy, oz, u, v)
+        gather_sums(shared, lane, table, n, (x, y, z), origin, (u, v))
         n += cuda.gridsize(1)
     tree(shared, lane)
     if lane < SUMS:

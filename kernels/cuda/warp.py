@@ -13,15 +13,23 @@ V, G of U, G of V, B of U, horizontal chroma siting (see `streamprn.kernels.warp
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import boolean, float32, int32, uint8
+from numba import boolean, float32, int32, types, uint8
 
 from streamprn.kernels._jit import maths
 from streamprn.kernels.cuda.kernel import cuda, kernel
 from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
-from streamprn.kernels.maths.sample import clamp, coverage, mix, yuv_blue, yuv_green, yuv_red
+from streamprn.kernels.maths.sample import (
+    Tone,
+    clamp,
+    coverage,
+    mix,
+    yuv_blue,
+    yuv_green,
+    yuv_red,
+)
 
 EMPTY, RGB, YUV420 = 0, 1, 2
 FRAME_COLUMNS = 9
@@ -33,14 +41,56 @@ QUARTER = np.float32(0.25)
 NEUTRAL = np.float32(128.0)
 
 _GRID = "x: pixels of a crop, y: faces"
-_TAIL = (int32, float32, float32, boolean, int32, int32, int32, int32, float32[::1])
+
+
+class Strides(NamedTuple):
+    """Elements of the network's input from one to the next, int32.
+
+    `(S * S * 3, S * 3, 3, 1)` is NHWC.
+
+    Attributes:
+        face: of the batch.
+        row: along y.
+        column: along x.
+        channel: along R, G, B.
+    """
+
+    face: int
+    row: int
+    column: int
+    channel: int
+
+
+class Plane(NamedTuple):
+    """Where one channel of a picture lies in the pool, int32.
+
+    Attributes:
+        base: offset of its first byte.
+        pitch: bytes from one row to the next.
+        step: bytes from one pixel to the next.
+        width: pixels.
+        height: pixels.
+    """
+
+    base: Any
+    pitch: Any
+    step: Any
+    width: Any
+    height: Any
+
+
+_TAIL = (
+    int32,
+    types.NamedTuple((float32, float32, boolean), Tone),
+    types.NamedUniTuple(int32, 4, Strides),
+    float32[::1],
+)
 
 
 @maths
-def pool_bilinear(
-    pool: Any, base: Any, pitch: Any, step: Any, width: Any, height: Any, x: Any, y: Any
-) -> Any:
+def pool_bilinear(pool: Any, plane: Any, x: Any, y: Any) -> Any:
     """Bilinear value of a plane in the pool, its edge pixels repeated for ever."""
+    base, pitch, step, width, height = plane
     x = clamp(x, ZERO, np.float32(width - 1))
     y = clamp(y, ZERO, np.float32(height - 1))
     c, r = np.int32(x), np.int32(y)
@@ -57,17 +107,7 @@ def pool_bilinear(
 
 
 @maths
-def luma_mean(
-    pool: Any,
-    base: Any,
-    pitch: Any,
-    width: Any,
-    height: Any,
-    m: Any,
-    k: Any,
-    column: Any,
-    row: Any,
-) -> Any:
+def luma_mean(pool: Any, plane: Any, m: Any, k: Any, column: Any, row: Any) -> Any:
     """Box-filtered luma, and the part of the samples that lies inside the image."""
     across = taps_along(m[k, 0, 0], m[k, 1, 0])
     down = taps_along(m[k, 0, 1], m[k, 1, 1])
@@ -77,26 +117,15 @@ def luma_mean(
         v = np.float32(row) + tap_offset(tap // across, down)
         x = apply_row(m[k, 0, 0], m[k, 0, 1], m[k, 0, 2], u, v)
         y = apply_row(m[k, 1, 0], m[k, 1, 1], m[k, 1, 2], u, v)
-        total += pool_bilinear(pool, base, pitch, 1, width, height, x, y)
-        part += coverage(x, width) * coverage(y, height)
+        total += pool_bilinear(pool, plane, x, y)
+        part += coverage(x, plane.width) * coverage(y, plane.height)
     count = np.float32(across * down)
     return total / count, part / count
 
 
 @maths
 def chroma_mean(
-    pool: Any,
-    base_u: Any,
-    base_v: Any,
-    pitch: Any,
-    step: Any,
-    width: Any,
-    height: Any,
-    m: Any,
-    k: Any,
-    column: Any,
-    row: Any,
-    siting: Any,
+    pool: Any, plane_u: Any, plane_v: Any, m: Any, k: Any, column: Any, row: Any, siting: Any
 ) -> Any:
     """Box-filtered U and V; their pixels are two frame pixels wide and high."""
     across = taps_along(HALF * m[k, 0, 0], HALF * m[k, 1, 0])
@@ -107,8 +136,8 @@ def chroma_mean(
         v = np.float32(row) + tap_offset(tap // across, down)
         x = apply_row(m[k, 0, 0], m[k, 0, 1], m[k, 0, 2], u, v) * HALF - siting
         y = apply_row(m[k, 1, 0], m[k, 1, 1], m[k, 1, 2], u, v) * HALF - QUARTER
-        total_u += pool_bilinear(pool, base_u, pitch, step, width, height, x, y)
-        total_v += pool_bilinear(pool, base_v, pitch, step, width, height, x, y)
+        total_u += pool_bilinear(pool, plane_u, x, y)
+        total_v += pool_bilinear(pool, plane_v, x, y)
     count = np.float32(across * down)
     return total_u / count, total_v / count
 
@@ -124,13 +153,8 @@ def warp_yuv(
     owner: Any,
     matrices: Any,
     size: Any,
-    scale: Any,
-    bias: Any,
-    zero: Any,
-    stride_face: Any,
-    stride_row: Any,
-    stride_column: Any,
-    stride_channel: Any,
+    tone: Any,
+    strides: Any,
     out: Any,
 ) -> None:
     """Crops of the faces whose frame is 4:2:0 video (NV12 or planar); the others are left alone.
@@ -146,13 +170,8 @@ def warp_yuv(
         owner: `(B,)` int32, the frame of each face, negative for none.
         matrices: `(B, 2, 3)` float32, crop pixel to frame pixel.
         size: S.
-        scale: output = grey level * scale + bias.
-        bias: see `scale`.
-        zero: whether all is black outside the frame; else its edge pixels go on for ever.
-        stride_face: elements of `out` from one face to the next, as are the next three.
-        stride_row: along y.
-        stride_column: along x.
-        stride_channel: along R, G, B. (S * S * 3, S * 3, 3, 1) is NHWC.
+        tone: see `Tone`.
+        strides: of `out`, see `Strides`.
         out: flat float32, the network's input.
     """
     face = cuda.blockIdx.y
@@ -161,9 +180,10 @@ def warp_yuv(
         return
     width, height = frames[frame, 1], frames[frame, 2]
     wide, high = (width + 1) // 2, (height + 1) // 2
-    luma, pitch = frames[frame, 3], frames[frame, 4]
-    base_u, base_v = frames[frame, 5], frames[frame, 6]
     pitch_c, step = frames[frame, 7], frames[frame, 8]
+    luma = Plane(frames[frame, 3], frames[frame, 4], 1, width, height)
+    plane_u = Plane(frames[frame, 5], pitch_c, step, wide, high)
+    plane_v = Plane(frames[frame, 6], pitch_c, step, wide, high)
     siting = colours[frame, 6]
     finite = finite_affine(matrices, face)
     place = cuda.grid(1)
@@ -171,19 +191,17 @@ def warp_yuv(
         row, column = place // size, place % size
         y = u = v = ZERO
         if finite:
-            y, part = luma_mean(pool, luma, pitch, width, height, matrices, face, column, row)
-            u, v = chroma_mean(
-                pool, base_u, base_v, pitch_c, step, wide, high, matrices, face, column, row,
-                siting,
-            )  # fmt: skip
-            part = part if zero else np.float32(1.0)
+            y, part = luma_mean(pool, luma, matrices, face, column, row)
+            u, v = chroma_mean(pool, plane_u, plane_v, matrices, face, column, row, siting)
+            part = part if tone.zero else np.float32(1.0)
             y, u, v = (y - colours[frame, 0]) * part, (u - NEUTRAL) * part, (v - NEUTRAL) * part
         gain, red_v = colours[frame, 1], colours[frame, 2]
         green_u, green_v, blue_u = colours[frame, 3], colours[frame, 4], colours[frame, 5]
-        start = face * stride_face + row * stride_row + column * stride_column
-        out[start] = scale * yuv_red(y, v, gain, red_v) + bias
-        out[start + stride_channel] = scale * yuv_green(y, u, v, gain, green_u, green_v) + bias
-        out[start + 2 * stride_channel] = scale * yuv_blue(y, u, gain, blue_u) + bias
+        start = face * strides.face + row * strides.row + column * strides.column
+        green = yuv_green(y, u, v, gain, green_u, green_v)
+        out[start] = tone.scale * yuv_red(y, v, gain, red_v) + tone.bias
+        out[start + strides.channel] = tone.scale * green + tone.bias
+        out[start + 2 * strides.channel] = tone.scale * yuv_blue(y, u, gain, blue_u) + tone.bias
         place += cuda.gridsize(1)
 
 
@@ -197,13 +215,8 @@ def warp_rgb(
     owner: Any,
     matrices: Any,
     size: Any,
-    scale: Any,
-    bias: Any,
-    zero: Any,
-    stride_face: Any,
-    stride_row: Any,
-    stride_column: Any,
-    stride_channel: Any,
+    tone: Any,
+    strides: Any,
     out: Any,
 ) -> None:
     """Crops of the faces whose frame is interleaved RGB; the others are left alone.
@@ -216,13 +229,16 @@ def warp_rgb(
         return
     width, height = frames[frame, 1], frames[frame, 2]
     base, pitch = frames[frame, 3], frames[frame, 4]
+    plane_r = Plane(base, pitch, 3, width, height)
+    plane_g = Plane(base + 1, pitch, 3, width, height)
+    plane_b = Plane(base + 2, pitch, 3, width, height)
     finite = finite_affine(matrices, face)
     m = matrices
     across = down = 1
     if finite:
         across = taps_along(m[face, 0, 0], m[face, 1, 0])
         down = taps_along(m[face, 0, 1], m[face, 1, 1])
-    gain = scale / np.float32(across * down)
+    gain = tone.scale / np.float32(across * down)
     place = cuda.grid(1)
     while place < size * size:
         row, column = place // size, place % size
@@ -234,16 +250,16 @@ def warp_rgb(
                 x = apply_row(m[face, 0, 0], m[face, 0, 1], m[face, 0, 2], u, v)
                 y = apply_row(m[face, 1, 0], m[face, 1, 1], m[face, 1, 2], u, v)
                 part = gain
-                if zero:
+                if tone.zero:
                     part *= coverage(x, width) * coverage(y, height)
                 if part != ZERO:
-                    red += part * pool_bilinear(pool, base, pitch, 3, width, height, x, y)
-                    green += part * pool_bilinear(pool, base + 1, pitch, 3, width, height, x, y)
-                    blue += part * pool_bilinear(pool, base + 2, pitch, 3, width, height, x, y)
-        start = face * stride_face + row * stride_row + column * stride_column
-        out[start] = red + bias
-        out[start + stride_channel] = green + bias
-        out[start + 2 * stride_channel] = blue + bias
+                    red += part * pool_bilinear(pool, plane_r, x, y)
+                    green += part * pool_bilinear(pool, plane_g, x, y)
+                    blue += part * pool_bilinear(pool, plane_b, x, y)
+        start = face * strides.face + row * strides.row + column * strides.column
+        out[start] = red + tone.bias
+        out[start + strides.channel] = green + tone.bias
+        out[start + 2 * strides.channel] = blue + tone.bias
         place += cuda.gridsize(1)
 
 
@@ -253,7 +269,7 @@ def frame_rgb(pool: Any, frames: Any, colours: Any, f: Any, x: Any, y: Any) -> A
     width, height, base, pitch = frames[f, 1], frames[f, 2], frames[f, 3], frames[f, 4]
     rgb = frames[f, 0] == RGB
     step = 3 if rgb else 1
-    luma = pool_bilinear(pool, base, pitch, step, width, height, x, y)
+    luma = pool_bilinear(pool, Plane(base, pitch, step, width, height), x, y)
     if rgb:
         first, second = base + 1, base + 2
         width_c, height_c, pitch_c, step_c = width, height, pitch, 3
@@ -263,8 +279,8 @@ def frame_rgb(pool: Any, frames: Any, colours: Any, f: Any, x: Any, y: Any) -> A
         width_c, height_c = (width + 1) // 2, (height + 1) // 2
         pitch_c, step_c = frames[f, 7], frames[f, 8]
         x_c, y_c = x * HALF - colours[f, 6], y * HALF - QUARTER
-    u = pool_bilinear(pool, first, pitch_c, step_c, width_c, height_c, x_c, y_c)
-    v = pool_bilinear(pool, second, pitch_c, step_c, width_c, height_c, x_c, y_c)
+    u = pool_bilinear(pool, Plane(first, pitch_c, step_c, width_c, height_c), x_c, y_c)
+    v = pool_bilinear(pool, Plane(second, pitch_c, step_c, width_c, height_c), x_c, y_c)
     if rgb:
         return luma, u, v
     luma, u, v = luma - colours[f, 0], u - NEUTRAL, v - NEUTRAL

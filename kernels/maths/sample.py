@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from streamprn.kernels._jit import maths
@@ -11,6 +13,42 @@ ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
 HALF = np.float32(0.5)
 WHITE = np.float32(255.0)
+
+
+class Tone(NamedTuple):
+    """What a crop is made of its pixels: `grey level * scale + bias`.
+
+    Attributes:
+        scale: float32.
+        bias: float32.
+        zero: bool, whether all is black outside the image; else its edge pixels go on for ever.
+    """
+
+    scale: np.float32
+    bias: np.float32
+    zero: bool
+
+
+class Colour(NamedTuple):
+    """How Y, U, V grey levels become RGB, float32 (ITU-R BT.601, 709).
+
+    Attributes:
+        black: level of black.
+        gain: of luma.
+        red_v: R of V.
+        green_u: G of U.
+        green_v: G of V.
+        blue_u: B of U.
+        siting: chroma pixels that a chroma sample stands right of the left one of its two columns.
+    """
+
+    black: np.float32
+    gain: np.float32
+    red_v: np.float32
+    green_u: np.float32
+    green_v: np.float32
+    blue_u: np.float32
+    siting: np.float32
 
 
 @maths

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from numba import cuda, typeof
 
-from streamprn.engines.cuda.launch import launch
+from streamprn.engines.cuda.launch import argument, launch
 from streamprn.errors import BackendError
 
 ONE_KERNEL = threading.Lock()
@@ -119,8 +119,7 @@ class SimulatedDevice:
         self.calls.append(kernel.name)
         # What a GPU would compile for: it must be what the compile tests proved.
         values = [getattr(value, "_ary", value) for value in arguments]
-        values = [np.int32(value) if type(value) is int else value for value in values]
-        assert tuple(typeof(value) for value in values) == tuple(kernel.signature.args)
+        assert tuple(typeof(argument(value)) for value in values) == tuple(kernel.signature.args)
 
         def work():
             self.clock += 1

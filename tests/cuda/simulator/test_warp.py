@@ -3,6 +3,7 @@ import pytest
 
 from streamprn.kernels import warp as cpu
 from streamprn.kernels.cuda import warp
+from streamprn.kernels.maths.sample import Tone
 from streamprn.records import YuvPlanes
 from tests.cuda.simulator.scene import launch, similarity
 
@@ -51,10 +52,8 @@ def crops_rgb(image, matrices, *, zero=True, strides=NHWC, frames=None, pool=Non
         owner,
         np.stack(matrices),
         S,
-        np.float32(1 / 255),
-        np.float32(0.0),
-        zero,
-        *strides,
+        Tone(np.float32(1 / 255), np.float32(0.0), zero),
+        warp.Strides(*strides),
         out,
     )
     return out.reshape(len(matrices), S, S, 3)
@@ -87,10 +86,8 @@ def crops_yuv(planes, matrices, *, zero=True, nv12=False, strides=NHWC):
         np.zeros(len(matrices), np.int32),
         np.stack(matrices),
         S,
-        np.float32(1 / 255),
-        np.float32(0.0),
-        zero,
-        *strides,
+        Tone(np.float32(1 / 255), np.float32(0.0), zero),
+        warp.Strides(*strides),
         out,
     )
     return out
