@@ -225,6 +225,7 @@ def test_a_device_without_the_memory_is_one_clear_error(run):
 
 def test_the_whole_chain_runs_on_pycuda_s_objects_without_a_leak(run):
     found = run("""
+        from dataclasses import replace
         from tests.cuda.chain_parts import RULE, ZeroNetwork, small_spec
         from streamprn.engines.device.chain import DeviceChain
         from streamprn.records import FrameImage, Roi
@@ -250,8 +251,8 @@ def test_the_whole_chain_runs_on_pycuda_s_objects_without_a_leak(run):
         look(small)
         replayed = gpu.launched == launched
         faces += look(large) + look(small)
-        shapes = [face.vertices().shape for face in faces]
-        thread = threading.Thread(target=lambda: shapes.append(faces[0].vertices().shape))
+        shapes = [face.vertices.shape for face in faces]
+        thread = threading.Thread(target=lambda: shapes.append(replace(faces[0]).vertices.shape))
         thread.start()
         thread.join()
         times = sorted(chain.times_ms)
