@@ -190,7 +190,18 @@ SECTIONS = {
     "publishing": "From the publisher to a subscriber in another process, loopback TCP",
     "apps": "Offline work",
     "runtimes": "CPU runtimes of `resfcn256`",
+    "start": "From the start of `streamprn run` to the first face received",
+    "churn": "A stream beside which others are added and removed",
     "soak": "Start and memory of `streamprn run`, one looped stream",
+}
+
+
+#: Sections that are what another benchmark prints, which names its machine itself.
+PRINTED = {
+    "apps": ("apps.py",),
+    "start": ("start.py",),
+    "churn": ("churn.py",),
+    "runtimes": ("runtimes.py", "--int8"),
 }
 
 
@@ -222,7 +233,14 @@ def main() -> None:
     parser.add_argument("--soak-minutes", type=float, default=1.0)
     parser.add_argument("--peers", action="store_true", help="measure MediaPipe too")
     parser.add_argument("--runtimes", action="store_true", help="measure the CPU runtimes too")
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(PRINTED), help="measure these sections alone"
+    )
     args = parser.parse_args()
+    if args.only:
+        write({name: printed_by(*PRINTED[name]) for name in args.only})
+        print(f"wrote {PAGE}")
+        return
     facts = describe()
     found = {"machine": table(["", ""], [[name, value] for name, value in facts.items()])}
     with tempfile.TemporaryDirectory() as folder:
@@ -234,9 +252,8 @@ def main() -> None:
     found["parts"] = engine_parts()
     found["kernels"] = kernels()
     found["publishing"] = publishing()
-    found["apps"] = printed_by("apps.py")
-    if args.runtimes:
-        found["runtimes"] = printed_by("runtimes.py", "--int8")
+    for name in ("apps", "start", "churn", *(["runtimes"] if args.runtimes else [])):
+        found[name] = printed_by(*PRINTED[name])
     if args.soak_minutes > 0:
         found["soak"] = soak(args.soak_minutes)
     write(found)
