@@ -83,7 +83,7 @@ class Slot:
         *,
         timed: bool = False,
     ) -> None:
-        from streamprn.kernels.cuda import faces
+        from streamprn.kernels.cuda import faces, sums
 
         self._device, self._spec, self._constants = device, spec, constants
         self.network = network
@@ -97,7 +97,7 @@ class Slot:
         self._results = self._pair((batch, faces.RESULT_COLUMNS), np.float64)
         self._points = self._pair((batch, faces.LANDMARKS, 3), np.float32)
         self._vertices = device.zeros((batch, count, 3), np.float32)
-        self._partial = device.zeros((batch, self.blocks, faces.SUMS), np.float32)
+        self._partial = device.zeros((batch, self.blocks, sums.SUMS), np.float32)
         self._no_steps = device.zeros((1, 1, 3), np.int16)
         self._no_scale_offset = device.zeros((1, 2, 3), np.float32)
         self._crops = device.zeros((batch * size * size * 3,), np.float32)

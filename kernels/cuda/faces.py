@@ -5,11 +5,6 @@ reads each map once, writes the vertices and leaves per block the moments that a
 `finish_faces` adds the blocks up and solves for the pose; `settle_vertices` moves z so that its
 minimum is 0, and quantises the vertices for those who asked.
 
-Slots of a block's partial sums, `SUMS` of them: 0..11 the moments `table[i] * vertex[j]` at
-`3 i + j` (see `streamprn.kernels.pose.Reference`), relative to the face's first vertex, so that a
-face without extent has no moments; 12..14 the minimum of x, y, z and 15, 16 that of the crop's
-u, v; 17..21 their maximum.
-
 Columns of `results` `(B, 32)` float64: 0..8 rotation, 9 scale, 10..12 translation, 13..15 yaw,
 pitch, roll in degrees, 16..19 quaternion (w, x, y, z), 20..22 the least and 23..25 the greatest x,
 y, z of the vertices before z is shifted, 26 whether the pose is one (1) or the face has no extent
@@ -26,8 +21,17 @@ from numba import boolean, float32, float64, int16, int32
 
 from streamprn.kernels._jit import maths
 from streamprn.kernels.cuda.kernel import cuda, kernel
+from streamprn.kernels.cuda.sums import (
+    HIGH,
+    LOW,
+    SUMS,
+    THREADS,
+    add_blocks,
+    clear,
+    fold,
+    gather_sums,
+)
 from streamprn.kernels.maths.affine import (
-    LIMIT,
     apply_row,
     finite_affine,
     finite_or_zero,
@@ -41,11 +45,6 @@ from streamprn.kernels.maths.rotation import (
     quaternion_to_matrix,
 )
 
-THREADS = 128
-SUMS = 22
-MOMENTS = 12
-LOW = 12
-HIGH = 17
 RESULT_COLUMNS = 32
 LANDMARKS = 68
 # Blocks per face: enough to fill a GPU, few enough to add up in one more block.
@@ -103,25 +102,9 @@ def tree(shared: Any, lane: Any) -> None:
     while half > 0:
         cuda.syncthreads()
         if lane < half:
-            for slot in range(MOMENTS):
-                shared[slot, lane] += shared[slot, lane + half]
-            for slot in range(LOW, HIGH):
-                shared[slot, lane] = min(shared[slot, lane], shared[slot, lane + half])
-            for slot in range(HIGH, SUMS):
-                shared[slot, lane] = max(shared[slot, lane], shared[slot, lane + half])
+            fold(shared, lane, lane + half)
         half //= 2
     cuda.syncthreads()
-
-
-@maths
-def clear(shared: Any, lane: Any) -> None:
-    """Sums at 0 and empty bounds."""
-    for slot in range(MOMENTS):
-        shared[slot, lane] = 0.0
-    for slot in range(LOW, HIGH):
-        shared[slot, lane] = LIMIT
-    for slot in range(HIGH, SUMS):
-        shared[slot, lane] = -LIMIT
 
 
 @maths
@@ -134,41 +117,6 @@ def frame_vertex(matrices: Any, face: Any, finite: Any, u: Any, v: Any, w: Any) 
     y = finite_or_zero(apply_row(d, e, f, u, v)) if finite else ZERO
     z = finite_or_zero(scale_of(a, b, d, e) * w) if finite else ZERO
     return x, y, z
-
-
-@maths
-def gather_sums(
-    shared: Any, lane: Any, table: Any, n: Any, vertex: Any, origin: Any, place: Any
-) -> None:
-    """Add vertex `n` to a lane's moments and bounds.
-
-    Args:
-        shared: `(SUMS, THREADS)`.
-        lane: of the block.
-        table: as in `restore_map`.
-        n: the vertex.
-        vertex: its frame x, y, z.
-        origin: those of the face's first vertex.
-        place: its crop u, v.
-    """
-    x, y, z = vertex
-    u, v = finite_or_zero(place[0]), finite_or_zero(place[1])
-    shared[12, lane] = min(shared[12, lane], x)
-    shared[13, lane] = min(shared[13, lane], y)
-    shared[14, lane] = min(shared[14, lane], z)
-    shared[15, lane] = min(shared[15, lane], u)
-    shared[16, lane] = min(shared[16, lane], v)
-    shared[17, lane] = max(shared[17, lane], x)
-    shared[18, lane] = max(shared[18, lane], y)
-    shared[19, lane] = max(shared[19, lane], z)
-    shared[20, lane] = max(shared[20, lane], u)
-    shared[21, lane] = max(shared[21, lane], v)
-    x, y, z = x - origin[0], y - origin[1], z - origin[2]
-    for i in range(4):
-        weight = table[i, n]
-        shared[3 * i, lane] += weight * x
-        shared[3 * i + 1, lane] += weight * y
-        shared[3 * i + 2, lane] += weight * z
 
 
 @kernel(
@@ -200,7 +148,7 @@ def restore_map(
         matrices: `(B, 2, 3)` float32, crop pixel to frame pixel.
         table: `(4, N)` float32, see `streamprn.kernels.pose.Reference`.
         vertices: `(B, N, 3)` float32 to fill, z not yet shifted.
-        partial: `(B, blocks, SUMS)` float32 to fill, see the module.
+        partial: `(B, blocks, SUMS)` float32 to fill, see `streamprn.kernels.cuda.sums`.
     """
     shared = cuda.shared.array((SUMS, THREADS), float32)
     face, lane = cuda.blockIdx.y, cuda.threadIdx.x
@@ -319,20 +267,6 @@ def turn(moments: Any, spread: Any, work: Any, quaternion: Any, rotation: Any) -
 
 
 @maths
-def add_blocks(shared: Any, lane: Any, partial: Any, face: Any, blocks: Any) -> None:
-    """Add every `THREADS`-th block's partial sums and bounds to a lane's."""
-    block = lane
-    while block < blocks:
-        for slot in range(MOMENTS):
-            shared[slot, lane] += partial[face, block, slot]
-        for slot in range(LOW, HIGH):
-            shared[slot, lane] = min(shared[slot, lane], float64(partial[face, block, slot]))
-        for slot in range(HIGH, SUMS):
-            shared[slot, lane] = max(shared[slot, lane], float64(partial[face, block, slot]))
-        block += THREADS
-
-
-@maths
 def solve(
     shared: Any, reference: Any, vertices: Any, face: Any, work: Any, rotation: Any, solved: Any
 ) -> None:
@@ -385,7 +319,7 @@ def finish_faces(
     so that nothing is spilled; the block's other threads have picked the landmarks by then.
 
     Args:
-        partial: `(B, blocks, SUMS)` float32, see the module.
+        partial: `(B, blocks, SUMS)` float32, see `streamprn.kernels.cuda.sums`.
         blocks: how many blocks of `partial` count.
         reference: `(4,)` float64: the centre of the canonical shape and its spread.
         landmarks: `(68,)` int32 vertex indices.

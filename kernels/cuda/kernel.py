@@ -1,8 +1,9 @@
 """What a launch needs to know of a kernel, and the decorator that says it.
 
 The only module of the kernels that imports `numba.cuda`: the others take `cuda`, the functions that
-kernels are written with, from here. Declaring and compiling a kernel need neither a driver nor a
-GPU. `streamprn.engines.cuda.launch` launches it.
+kernels are written with, from here. A function that uses `cuda` stands in the module of the kernels
+that call it, since Numba's simulator replaces the name there alone. Declaring and compiling a
+kernel need neither a driver nor a GPU. `streamprn.engines.cuda.launch` launches it.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ def adjacency(
 def view_scale(results: Any, face: Any, boxed: Any) -> Any:
     """Pixels of a face's own image per frame pixel; 1 where the image is the frame."""
     longer = max(
-        high_of(results, face, 0) - low_of(results, face, 0),
-        high_of(results, face, 1) - low_of(results, face, 1),
+        float64(high_of(results, face, 0)) - float64(low_of(results, face, 0)),
+        float64(high_of(results, face, 1)) - float64(low_of(results, face, 1)),
     )
     return float32((SIDE - 3) / longer) if boxed and longer > 0.0 else ONE
 
@@ -85,7 +85,7 @@ def view_scale(results: Any, face: Any, boxed: Any) -> Any:
 @maths
 def view_low(results: Any, face: Any, boxed: Any, axis: Any) -> Any:
     """The frame coordinate that stands at pixel 1 of the face's own image, or 0."""
-    return float32(low_of(results, face, axis)) if boxed else ZERO
+    return low_of(results, face, axis) if boxed else ZERO
 
 
 @maths

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamprn.engines.cuda import launch as on_stream
-from streamprn.kernels.cuda import faces
+from streamprn.kernels.cuda import faces, sums
 from streamprn.kernels.pose import Reference
 from tests.reference.meshes import face_mesh
 
@@ -77,7 +77,7 @@ def empty_results(scene: Scene, blocks: int) -> Restored:
     b, n = scene.faces, scene.vertices
     return Restored(
         vertices=np.full((b, n, 3), np.nan, np.float32),
-        partial=np.full((b, blocks, faces.SUMS), np.nan, np.float32),
+        partial=np.full((b, blocks, sums.SUMS), np.nan, np.float32),
         results=np.full((b, faces.RESULT_COLUMNS), np.nan),
         points=np.full((b, 68, 3), np.nan, np.float32),
         steps=np.zeros((b, n, 3), np.int16),
