@@ -25,6 +25,7 @@ from scipy import sparse
 from streamprn.bench.machine import describe
 from streamprn.engines import registry
 from streamprn.kernels import normals, pose, raster, sampling, uv, visibility, warp
+from streamprn.kernels.quantise import quantise
 from streamprn.records import YuvPlanes
 
 Work = Callable[[], Any]
@@ -243,7 +244,7 @@ def uv_cases(scene: Scene) -> Iterator[Case]:
         ),
     )
     yield Case("uv.bounds", f"{n} vertices", lambda: uv.bounds(vertices))
-    yield Case("uv.quantise", f"{n} vertices", lambda: uv.quantise(vertices))
+    yield Case("quantise", f"{n} vertices", lambda: quantise(vertices))
 
 
 def geometry_cases(scene: Scene) -> Iterator[Case]:

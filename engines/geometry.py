@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamprn.engines.topology import UV_SIZE
-from streamprn.kernels import pose, raster, sampling, uv, visibility
+from streamprn.kernels import pose, raster, sampling, visibility
+from streamprn.kernels.quantise import quantise
 from streamprn.records import QuantisedVertices
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ class FaceGeometry:
         return self._coarse.visible_landmarks(vertices)
 
     def quantise(self, vertices: Float32) -> QuantisedVertices:
-        """See `streamprn.kernels.uv.quantise`."""
-        return QuantisedVertices(*uv.quantise(vertices))
+        """See `streamprn.kernels.quantise.quantise`."""
+        return QuantisedVertices(*quantise(vertices))
 
     def texture(self, image: FrameImage, vertices: Float32) -> UInt8:
         """`(T, T, 3)` uint8 RGB: the image at every texel."""

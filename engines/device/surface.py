@@ -160,7 +160,7 @@ class SurfaceRenderer:
             return texture
 
     def quantised_vertices(self, held: HeldVertices) -> QuantisedVertices:
-        """As `streamprn.kernels.uv.quantise`."""
+        """As `streamprn.kernels.quantise.quantise`."""
         from streamprn.kernels.cuda.faces import settle_vertices
 
         host_steps, steps, host_scale_offset, scale_offset = self._quantised

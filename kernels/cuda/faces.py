@@ -384,7 +384,7 @@ def settle_vertices(
         vertices: `(B, N, 3)` float32, z changed in place.
         results: `(B, 32)` float64 of `finish_faces`.
         quantised: whether to fill the other two.
-        steps: `(B, N, 3)` int16, as `streamprn.kernels.uv.quantise`.
+        steps: `(B, N, 3)` int16, as `streamprn.kernels.quantise.quantise`.
         scale_offset: `(B, 2, 3)` float32: scale and offset of each axis.
     """
     face = cuda.blockIdx.y

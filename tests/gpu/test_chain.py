@@ -105,7 +105,8 @@ def test_a_graph_is_recorded_with_the_network_inside(chain, picture, roi, caplog
 def test_what_is_computed_on_the_device_is_what_the_cpu_makes_of_its_vertices(
     chain, bundle, picture, roi
 ):
-    from streamprn.kernels import raster, sampling, uv, visibility
+    from streamprn.kernels import raster, sampling, visibility
+    from streamprn.kernels.quantise import quantise
 
     topology = bundle.topology()
     (face,) = chain.process([picture], [(0, roi)])
@@ -115,7 +116,7 @@ def test_what_is_computed_on_the_device_is_what_the_cpu_makes_of_its_vertices(
     chart = sampling.Chart.draw(topology.triangles, topology.uv, 256)
     texture = sampling.texture(picture.rgb, vertices, chart)
     assert np.abs(replace(face, image=picture).texture.astype(int) - texture).max() <= 1
-    for ours, theirs in zip(face.quantised_vertices, uv.quantise(vertices), strict=True):
+    for ours, theirs in zip(face.quantised_vertices, quantise(vertices), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     found = face.depth_image((picture.width, picture.height))
     expected = raster.depth(vertices, topology.triangles, picture.height, picture.width)

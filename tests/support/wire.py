@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from streamprn.engines.topology import PARTS, Topology
-from streamprn.kernels import uv
+from streamprn.kernels.quantise import quantise
 from streamprn.records import Frame, FrameImage, FrameResult, Pose, QuantisedVertices, Roi
 
 WIDTH, HEIGHT = 32, 24
@@ -48,7 +48,7 @@ class GivenFace:
 
     @cached_property
     def quantised_vertices(self) -> QuantisedVertices:
-        return QuantisedVertices(*uv.quantise(self.vertices))
+        return QuantisedVertices(*quantise(self.vertices))
 
     def depth_image(self, size_wh, others=()):
         assert self.depth.shape == size_wh[::-1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from streamprn.errors import WireError
-from streamprn.kernels import uv
+from streamprn.kernels.quantise import quantise
 from streamprn.records import Kind, SourceState, SourceStatus
 from streamprn.wire import (
     FRAME_KINDS,
@@ -164,7 +164,7 @@ COORDINATES = st.floats(-1e5, 1e5, width=32)
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 200), st.just(3)), elements=COORDINATES))
 def test_int16_vertices_are_off_by_half_a_step_at_most(vertices):
-    steps, scale, offset = uv.quantise(vertices)
+    steps, scale, offset = quantise(vertices)
     back = dequantise(steps, scale, offset).astype(np.float64)
     rounding = 4 * np.spacing(np.abs(vertices).max(axis=0, initial=1.0).astype(np.float32))
     assert (np.abs(back - vertices) <= 0.5 * scale * (1 + 1e-5) + rounding).all()
@@ -175,7 +175,7 @@ ANYTHING = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 150), st.just(3)), elements=ANYTHING))
 def test_int16_vertices_are_finite_whatever_they_were(vertices):
-    steps, scale, offset = uv.quantise(vertices)
+    steps, scale, offset = quantise(vertices)
     assert steps.dtype == np.int16
     assert steps.shape == vertices.shape
     assert np.isfinite(scale).all()
