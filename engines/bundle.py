@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass, fields
 from functools import cached_property
 from io import BytesIO
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -22,7 +22,6 @@ from streamprn.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -35,7 +34,8 @@ DECODERS = ("subdivision", "position-map")
 PRECISIONS = ("fp32", "fp16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 REQUIRED = ("name", "decoder", "networks", "topology", "crop", "licence")
-OPTIONAL = ("title", "operator", "output_scale", "batched", "provenance", "notice")
+OPTIONAL = ("title", "operator", "shares", "output_scale", "batched", "provenance", "notice")
+LENT = ("topology", "operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,12 +295,22 @@ class _Manifest:
         path = self.folder / value
         if PurePath(value).is_absolute() or ".." in PurePath(value).parts:
             raise self._error(f"{key} names {value}, which is outside the engine's folder")
+        if not path.is_file() and key in LENT and "shares" in self.data:
+            path = self._lender() / value
         if not path.is_file():
             raise EngineError(
                 f"{self.path}: {key} names {value}, which is not there",
                 hint="import or build the engine again",
             )
         return path
+
+    def _lender(self) -> Path:
+        """The folder of the packaged engine whose topology and operator this one uses."""
+        name = self._text("shares")
+        folder = Path(__file__).resolve().parent / name
+        if not NAME.fullmatch(name) or not (folder / MANIFEST).is_file():
+            raise self._error(f"shares is {name!r}: no engine of that name ships with StreamPRN")
+        return folder
 
     def _optional_file(self, key: str) -> Path | None:
         return self._file(self.data[key], key) if key in self.data else None

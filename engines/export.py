@@ -50,7 +50,9 @@ def export_bundle(bundle: Bundle, folder: Path, *, replace: bool = False) -> Non
     files += [path for path in (bundle.operator_file, bundle.provenance_file) if path is not None]
     with scratch_beside(folder) as made:
         for file in files:
-            copy = made / file.relative_to(bundle.folder)
+            # A file that another engine shares becomes the copy's own.
+            inside = file.is_relative_to(bundle.folder)
+            copy = made / (file.relative_to(bundle.folder) if inside else file.name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
         move_into_place(made, folder)

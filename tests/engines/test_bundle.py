@@ -10,6 +10,7 @@ from streamprn.engines import registry
 from streamprn.engines.bundle import Bundle
 from streamprn.engines.detectors import DetectorSpec, open_detector
 from streamprn.engines.engine import open_engine
+from streamprn.engines.export import export_bundle
 from streamprn.errors import EngineError
 
 
@@ -116,11 +117,34 @@ def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text):
         ({"name": 3}, "name is not text"),
         ({"name": "../x"}, "name is '../x': use letters"),
         ({"batched": 1}, "batched is neither true nor false"),
+        ({"shares": 3, "topology": "gone.npz"}, "shares is not text"),
+        ({"shares": "../engines/facemesh", "topology": "gone.npz"}, "no engine of that name ships"),
+        ({"shares": "blazefake", "topology": "gone.npz"}, "no engine of that name ships"),
+        ({"shares": "facemesh", "topology": "gone.npz"}, "topology names gone.npz, which is not"),
     ],
 )
 def test_a_wrong_key_is_named(folder, changes, message):
     change(folder, **changes)
     assert message in refused(folder)
+
+
+def test_a_topology_and_an_operator_can_be_those_of_a_packaged_engine(folder, tmp_path):
+    for name in ("topology.npz", "operator.npz"):
+        (folder / name).unlink()
+    change(folder, shares="facemesh")
+    bundle = Bundle.load(folder)
+    assert bundle.topology_file == registry.PACKAGED / "facemesh" / "topology.npz"
+    assert bundle.operator_file == registry.PACKAGED / "facemesh" / "operator.npz"
+    export_bundle(bundle, tmp_path / "copy")
+    copy = Bundle.load(tmp_path / "copy")
+    assert copy.topology_file == tmp_path / "copy" / "topology.npz"
+    assert copy.operator_file == tmp_path / "copy" / "operator.npz"
+
+
+def test_a_network_is_never_that_of_another_engine(folder):
+    (folder / "network.onnx").unlink()
+    change(folder, shares="facemesh")
+    assert "networks.fp32 names network.onnx, which is not there" in refused(folder)
 
 
 @pytest.mark.parametrize("name", ["topology.npz", "operator.npz", "network.onnx"])
