@@ -38,9 +38,9 @@ class Decoder(Protocol):
 class SubdivisionDecoder:
     """P points of a coarse mesh, and an operator that interpolates them over the UV plane.
 
-    The network gives `points` `(B, P, 3)` in crop pixels with the crop's corner, not the centre of
-    its first pixel, at 0, and z growing away from the camera; and `logit` `(B,)` of the face
-    probability.
+    The network gives `points` `(B, P or more, 3)` in crop pixels with the crop's corner, not the
+    centre of its first pixel, at 0, and z growing away from the camera; and `logit` `(B,)` of the
+    face probability. Points beyond P, as irises, do not take part in the mesh.
     """
 
     def __init__(self, subdivision: Subdivision, topology: Topology) -> None:
@@ -52,13 +52,16 @@ class SubdivisionDecoder:
         from streamprn.kernels import uv
 
         shape = (count, self._subdivision.starts.shape[0], 3)
-        points = _output(outputs, "points", shape) * SCALE - CENTRE
+        points = _output(outputs, "points", shape, or_more=True) * SCALE - CENTRE
         control = uv.control_points(self._subdivision.correct(points), self._layout.operator)
         logits = _output(outputs, "logit", (count,)).tolist()
         scores = np.array([probability(logit) for logit in logits], np.float32)
         # A copy each: a surface outlives its batch, and shall not keep the others alive.
+        if count == 1:
+            return [ControlSurface(control[0], self._layout, points[0])], scores
         faces = [
-            ControlSurface(face.copy() if count > 1 else face, self._layout) for face in control
+            ControlSurface(face.copy(), self._layout, own.copy())
+            for face, own in zip(control, points, strict=True)
         ]
         return faces, scores
 
@@ -82,9 +85,17 @@ class PositionMapDecoder:
         return faces, np.full(count, np.nan, np.float32)
 
 
-def _output(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """One output of the network, of the shape that the decoder needs."""
-    if name not in outputs or outputs[name].shape != shape:
+def _output(
+    outputs: Outputs, name: str, shape: tuple[int, ...], *, or_more: bool = False
+) -> NDArray[np.float32]:
+    """One output of the network, of the shape that the decoder needs.
+
+    With `or_more` its second dimension may be larger.
+    """
+    given = outputs[name].shape if name in outputs else ()
+    if or_more and len(given) == len(shape):
+        given = (given[0], min(given[1], shape[1]), *given[2:])
+    if given != shape:
         found = ", ".join(f"{key} {value.shape}" for key, value in outputs.items())
         raise EngineError(
             f"the network gives {found}, not {name} {shape}",

@@ -40,13 +40,22 @@ class ControlSurface:
     Args:
         control: `(M, 4)` float32, see `streamprn.kernels.uv.control_points`; kept, not copied.
         layout: see `ControlLayout`.
+        points: see the attribute; kept, not copied.
+
+    Attributes:
+        points: `(P, 3)` float32 crop pixels, what the network said: for the MediaPipe networks 468
+            points of the mesh, and for `facemesh2` 10 more of the irises, the subject's right one
+            first, each as its centre and four points around it.
     """
 
-    __slots__ = ("_control", "_layout")
+    __slots__ = ("_control", "_layout", "points")
 
-    def __init__(self, control: NDArray[np.float32], layout: ControlLayout) -> None:
+    def __init__(
+        self, control: NDArray[np.float32], layout: ControlLayout, points: NDArray[np.float32]
+    ) -> None:
         self._control = control
         self._layout = layout
+        self.points = points
 
     def outline(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `protocol.Surface.outline`; the box is that of the control points."""

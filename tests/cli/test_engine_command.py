@@ -42,13 +42,13 @@ def engine(home, monkeypatch, capsys):
     return run
 
 
-def test_list_names_the_packaged_engine_and_the_users_own(engine):
+def test_list_names_the_packaged_engines_and_the_users_own(engine):
     code, out, _ = engine("list")
     assert code == 0
     assert "facemesh" in out
     assert NAME in out
     names = [row["name"] for row in json.loads(engine("list", "--json")[1])]
-    assert names == ["facemesh", NAME]
+    assert names == ["facemesh", "facemesh2", NAME]
 
 
 def test_list_shows_a_damaged_engine_instead_of_failing(engine, home):

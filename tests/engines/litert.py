@@ -1,21 +1,23 @@
-"""What LiteRT says of three made-up pictures; tools/facemesh/build.py recorded it."""
+"""What LiteRT says of made-up pictures and a face; the scripts in tools/facemesh recorded it."""
 
 from pathlib import Path
 
 import numpy as np
+import skimage.data
 
 from streamprn.engines import registry
 from streamprn.engines.detectors import DetectorSpec
 from streamprn.engines.runtimes.spec import NetworkSpec
 
-VECTORS = Path(__file__).resolve().parents[1] / "data" / "litert_outputs.npz"
-NETWORKS = ("facemesh", "short", "full")
+DATA = Path(__file__).resolve().parents[1] / "data"
+ENGINES = ("facemesh", "facemesh2")
+NETWORKS = (*ENGINES, "short", "full")
 # Only every ninth anchor's regressors are stored.
 STRIDE = {"regressors": 9}
 
 
 def spec(name, **options):
-    if name == "facemesh":
+    if name in ENGINES:
         bundle = registry.find(name)
         return NetworkSpec(name, bundle.networks, bundle.crop.size, **options)
     detector = DetectorSpec.load(name)
@@ -23,15 +25,30 @@ def spec(name, **options):
 
 
 def recorded(name):
-    with np.load(VECTORS) as data:
+    file = "litert_facemesh2.npz" if name == "facemesh2" else "litert_outputs.npz"
+    with np.load(DATA / file) as data:
         return {
             key.removeprefix(f"{name}_"): data[key] for key in data if key.startswith(f"{name}_")
         }
 
 
 def inputs(name):
-    """`(3, S, S, 3)`: waves, a blob like a face, a ramp; the same formula as in build.py."""
-    size, low = spec(name).size, 0.0 if name == "facemesh" else -1.0
+    """`(3, S, S, 3)`: waves, a blob like a face, a ramp; for facemesh2 `(4, ...)`, with a face.
+
+    The same formulas as in tools/facemesh.
+    """
+    size, low = spec(name).size, 0.0 if name in ENGINES else -1.0
+    pictures = _drawn(size, low)
+    return np.concatenate([pictures, _face()]) if name == "facemesh2" else pictures
+
+
+def _face():
+    """`(1, 256, 256, 3)`: the astronaut's face, each pixel taken at the nearest place."""
+    place = np.arange(256) * 3 // 4
+    return skimage.data.astronaut()[30 + place][:, 128 + place][None].astype(np.float32) / 255
+
+
+def _drawn(size, low):
     y, x = np.mgrid[0:size, 0:size].astype(np.float64) / (size - 1)
     channel = np.arange(3)
     waves = 0.5 + 0.5 * np.sin(

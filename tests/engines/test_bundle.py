@@ -45,13 +45,14 @@ def refused(folder):
 
 def test_the_packaged_engine_is_there_and_says_its_licence():
     assert "facemesh" in registry.available()
+    assert registry.DEFAULT == "facemesh"
     bundle = registry.find("facemesh")
     assert bundle.licence == "Apache-2.0"
     assert "MediaPipe" in bundle.provenance_file.read_text()
     assert "blazeface" not in registry.available()
 
 
-@pytest.mark.parametrize("name", ["facemesh", "blazeface"])
+@pytest.mark.parametrize("name", ["facemesh", "facemesh2", "blazeface"])
 def test_every_packaged_file_is_the_one_that_its_provenance_names(name):
     folder = registry.PACKAGED / name
     stated = re.findall(r"- `(.+)`: SHA-256 `(.+)`", (folder / "PROVENANCE.md").read_text())

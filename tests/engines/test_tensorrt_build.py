@@ -34,6 +34,11 @@ def facemesh() -> Bundle:
     return registry.find("facemesh")
 
 
+@pytest.fixture(scope="module")
+def facemesh2() -> Bundle:
+    return registry.find("facemesh2")
+
+
 @pytest.fixture
 def store(tmp_path) -> PlanStore:
     return PlanStore(tmp_path)
@@ -62,6 +67,14 @@ def test_the_default_engine_builds_in_every_precision(rtx, facemesh, store, prec
     )
     assert 2 < len(plan.data) / 1e6 < 10
     assert (plan.key.precision, plan.key.profile) == (precision, (1, 4, 16))
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_engine_with_irises_builds(rtx, facemesh2, store, precision):
+    recipe = Recipe(precision, max_batch=16)
+    plan, _ = obtain_plan(rtx, facemesh2.name, facemesh2.networks, recipe, store=store)
+    assert 3 < len(plan.data) / 1e6 < 12
 
 
 @needs_rtx
@@ -202,6 +215,8 @@ def test_without_a_gpu_the_runtime_says_so(facemesh):
         ("prn", "fp16", 1.5),
         ("facemesh", "fp32", 0.1),
         ("facemesh", "fp16", 0.5),
+        ("facemesh2", "fp32", 0.1),
+        ("facemesh2", "fp16", 0.7),
     ],
 )
 def test_a_plan_gives_the_maps_of_the_cpu(request, tmp_path, monkeypatch, name, precision, bound):

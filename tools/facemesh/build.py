@@ -169,12 +169,17 @@ def write_topology(sources: dict[str, bytes], folder: Path) -> None:
 
 
 def provenance(
-    title: str, folder: Path, text: str, rows: Sequence[tuple[str, bytes]], files: Sequence[str]
+    title: str,
+    folder: Path,
+    text: str,
+    rows: Sequence[tuple[str, bytes]],
+    files: Sequence[str],
+    script: str = "build.py",
 ) -> str:
     tools = ("numpy", "scipy", "onnx", "tflite", "ai-edge-litert")
     lines = [f"# Provenance of {title}", "", text, "", "## Taken from", ""]
     lines += [f"- {what}: SHA-256 `{sha256(data)}`" for what, data in rows]
-    lines += ["", "## Made by `tools/facemesh/build.py`", ""]
+    lines += ["", f"## Made by `tools/facemesh/{script}`", ""]
     lines += [f"- `{name}`: SHA-256 `{sha256((folder / name).read_bytes())}`" for name in files]
     versions = ", ".join(f"{name} {version(name)}" for name in tools)
     lines += ["", f"Versions: Python {sys.version_info[0]}.{sys.version_info[1]}, {versions}.", ""]

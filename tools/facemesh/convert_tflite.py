@@ -163,6 +163,9 @@ class Converter:
     def relu(self, op: Any, ins: list[int], out: int) -> None:
         self.add("Relu", [self.name(ins[0])], self.name(out))
 
+    def logistic(self, op: Any, ins: list[int], out: int) -> None:
+        self.add("Sigmoid", [self.name(ins[0])], self.name(out))
+
     def add_(self, op: Any, ins: list[int], out: int) -> None:
         if any(index in self.constant for index in ins):
             raise UnsupportedGraphError("ADD of a constant")

@@ -36,7 +36,7 @@ def half(model: onnx.ModelProto, single: Collection[str]) -> onnx.ModelProto:
 
 
 def heads(model: onnx.ModelProto) -> set[str]:
-    """The convolutions that give the outputs, and what only moves their values after them.
+    """The convolutions that give the outputs, and what comes after them value by value.
 
     They stay in single precision: a coordinate above 128 in half precision has steps of 0.125.
     """
@@ -44,7 +44,7 @@ def heads(model: onnx.ModelProto) -> set[str]:
     found = set()
     for output in model.graph.output:
         node = maker[output.name]
-        while node.op_type in ("Reshape", "Transpose"):
+        while node.op_type in ("Reshape", "Transpose", "Sigmoid"):
             found.add(node.name)
             node = maker[node.input[0]]
         found.add(node.name)

@@ -292,9 +292,11 @@ def small_subdivision(topology, points=7, control=10):
     )
 
 
-def test_a_network_of_points_goes_through_the_subdivision_as_on_the_cpu(topology):
+@pytest.mark.parametrize("points", [7, 9], ids=["of the mesh", "two beyond the mesh"])
+def test_a_network_of_points_goes_through_the_subdivision_as_on_the_cpu(topology, points):
     subdivision = small_subdivision(topology)
-    network = PointNetwork(np.random.default_rng(6).uniform(0, SIZE, (7, 3)).astype(np.float32))
+    base = np.random.default_rng(6).uniform(0, SIZE, (points, 3)).astype(np.float32)
+    network = PointNetwork(base)
     spec = ChainSpec("points", topology, RULE, subdivision, max_batch=2)
     chain = DeviceChain(SimulatedDevice(), spec, lambda: network, slots=1)
     image = picture(1)
