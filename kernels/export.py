@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamprn.errors import StreamPRNError
+from streamprn.errors import BackendError, StreamPRNError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,13 +53,34 @@ def _entries(kind: Any) -> int:
     return 1 if axes is None else 5 + 2 * axes
 
 
+@lru_cache
+def ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
+    """PTX of a kernel, its entry named like the kernel.
+
+    PTX for one compute capability is right for every later one.
+
+    Raises:
+        BackendError: numba-cuda or NVVM is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = kernel.compile(capability)
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
+        raise BackendError(
+            f"CUDA kernels cannot be compiled: {error}", hint="pip install 'numba-cuda[cu13]'"
+        ) from error
+    found = re.search(r"\.visible \.entry (\w+)\(", text)
+    assert found, "NVVM wrote no entry"
+    return text.replace(found[1], kernel.name)
+
+
 def export(folder: Path, capability: tuple[int, int]) -> list[Path]:
     """Write `NAME.ptx` for every kernel; the files.
 
     Raises:
         BackendError: the compiler is missing.
     """
-    from streamprn.kernels.cuda import toolchain
     from streamprn.kernels.cuda.catalogue import KERNELS
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +89,7 @@ def export(folder: Path, capability: tuple[int, int]) -> list[Path]:
         path = folder / f"{kernel.name}.ptx"
         head = json.dumps(describe(kernel), indent=1)
         comment = "".join(f"// {line}\n" for line in head.splitlines())
-        path.write_text(comment + toolchain.ptx(kernel, capability))
+        path.write_text(comment + ptx(kernel, capability))
         files.append(path)
     return files
 

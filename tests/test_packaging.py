@@ -1,5 +1,7 @@
 """What is installed is what the tree holds, and nothing lands outside the package."""
 
+import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -67,18 +69,22 @@ def sdist(tmp_path_factory):
     for name in BUILT_FROM:
         shutil.copy(ROOT / name, tree)
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("streamprn", *LINKED, *DOCUMENTS):
+    for name in ("streamprn", "tools", *LINKED, *DOCUMENTS):
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignore)
     return _build(tree, "build_sdist", tmp_path_factory.mktemp("sdist"))
 
 
 @pytest.fixture(scope="module")
-def wheel_names(sdist, tmp_path_factory):
+def wheel(sdist, tmp_path_factory):
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(sdist) as archive:
         archive.extractall(unpacked, filter="data")
     (source,) = unpacked.iterdir()
-    wheel = _build(source, "build_wheel", tmp_path_factory.mktemp("wheel"))
+    return _build(source, "build_wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel):
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
@@ -105,6 +111,35 @@ def test_the_wheel_holds_every_module_once(wheel_names):
     }
     built = {name for name in wheel_names if name.endswith(".py")}
     assert built == wanted
+
+
+def test_neither_wheel_nor_sdist_holds_the_tools_of_development(sdist, wheel_names):
+    with tarfile.open(sdist) as archive:
+        parts = {part for name in archive.getnames() for part in name.split("/")}
+    assert "tools" not in parts
+    files = {name.rsplit("/", 1)[1] for name in wheel_names} | parts
+    for name in ("gallery.py", "roofline.py", "toolchain.py", "check_tensorrt_api.py"):
+        assert list((ROOT / "tools").rglob(name))
+        assert name not in files
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None,
+    reason="numba-cuda missing: pip install '.[cuda-tools]' (Linux)",
+)
+def test_an_installed_wheel_exports_its_kernels(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "streamprn.kernels.export", "ptx", "--cc", "75"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert ".entry warp_yuv(" in (tmp_path / "ptx" / "warp_yuv.ptx").read_text()
 
 
 def test_the_wheel_holds_the_networks_their_provenance_and_the_licence(wheel_names):

@@ -57,7 +57,7 @@ class Kernel:
         return max(1, min(cap, -(-elements // self.threads)))
 
     def compile(self, capability: tuple[int, int]) -> str:
-        """PTX for a compute capability, its entry named by Numba; see `toolchain.ptx`."""
+        """PTX for a compute capability, its entry named by Numba; see `kernels.export.ptx`."""
         text, _ = cuda.compile(
             self.function, self.signature, cc=capability, device=False, abi="numba", output="ptx"
         )

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamprn.errors import BackendError
-from streamprn.kernels.cuda import toolchain
+from streamprn.kernels.export import ptx
+from tools.cuda import toolchain
 
 missing = [
     name
@@ -38,7 +39,7 @@ NAMES = sorted(kernels()) if not missing else []
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kernel_fits_every_architecture_without_spilling(name):
-    text = toolchain.ptx(kernels()[name], (7, 5))
+    text = ptx(kernels()[name], (7, 5))
     with ThreadPoolExecutor(2) as pool:
         built = pool.map(lambda cc: toolchain.assemble(text, cc)[1], toolchain.CAPABILITIES)
         for capability, resources in zip(toolchain.CAPABILITIES, built, strict=True):
@@ -50,7 +51,7 @@ def test_a_kernel_fits_every_architecture_without_spilling(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kernel_uses_neither_shuffles_nor_local_memory(name):
-    text = toolchain.ptx(kernels()[name], (7, 5))
+    text = ptx(kernels()[name], (7, 5))
     assert "shfl" not in text
     assert ".local" not in text
     assert "vote" not in text
@@ -69,7 +70,7 @@ def test_quantising_rounds_each_operation_as_the_cpu_does():
 
 @pytest.mark.parametrize("capability", [(9, 0), (12, 0)])
 def test_the_newest_targets_compile_from_source_too(capability):
-    text = toolchain.ptx(kernels()["draw_triangles"], capability)
+    text = ptx(kernels()["draw_triangles"], capability)
     assert f".target sm_{capability[0]}{capability[1]}" in text
     assert toolchain.assemble(text, capability)[1].spills == 0
 

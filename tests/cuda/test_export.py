@@ -4,8 +4,8 @@ import re
 import pytest
 
 from streamprn.kernels import export
-from streamprn.kernels.cuda import toolchain
 from tests.cuda.test_compile import missing
+from tools.cuda import toolchain
 
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} missing")
 

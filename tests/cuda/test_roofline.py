@@ -1,8 +1,8 @@
 import pytest
 
 from streamprn.errors import InputError
-from streamprn.kernels import roofline
-from streamprn.kernels.cuda.toolchain import CAPABILITIES, Resources
+from tools.cuda import roofline
+from tools.cuda.toolchain import CAPABILITIES, Resources
 
 pytest.importorskip("numba_cuda", reason="numba-cuda missing: pip install '.[cuda-tools]' (Linux)")
 

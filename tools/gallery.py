@@ -1,4 +1,4 @@
-"""Make the pictures of docs/gallery.md: `python -m streamprn.apps.gallery docs/gallery`.
+"""Make the pictures of docs/gallery.md: `python -m tools.gallery docs/gallery`.
 
 The faces are public-domain portraits that come with Python packages: the astronaut Eileen Collins
 (NASA, with scikit-image) and Rear Admiral Grace Hopper (US Navy, with Matplotlib).

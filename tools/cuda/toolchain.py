@@ -1,4 +1,4 @@
-"""Kernels to PTX, to machine code, and what the compiler says of them; no GPU needed.
+"""PTX to machine code, and what the assembler says of it; no GPU needed.
 
 `ptxas` and `nvdisasm` come from the packages `nvidia-cuda-nvcc` and `nvidia-cuda-nvdisasm`, or
 from a CUDA toolkit on the PATH.
@@ -11,10 +11,8 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-import warnings
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +20,6 @@ from streamprn.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from streamprn.kernels.cuda.kernel import Kernel
 
 # Turing to Blackwell.
 CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
@@ -61,28 +57,6 @@ def find_tool(name: str) -> Path | None:
             return folder / name
     found = shutil.which(name)
     return Path(found) if found else None
-
-
-@lru_cache
-def ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
-    """PTX of a kernel, its entry named like the kernel.
-
-    PTX for one compute capability is right for every later one.
-
-    Raises:
-        BackendError: numba-cuda or NVVM is missing.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            text = kernel.compile(capability)
-    except (ImportError, OSError, AttributeError, RuntimeError) as error:
-        raise BackendError(
-            f"CUDA kernels cannot be compiled: {error}", hint="pip install 'numba-cuda[cu13]'"
-        ) from error
-    found = re.search(r"\.visible \.entry (\w+)\(", text)
-    assert found, "NVVM wrote no entry"
-    return text.replace(found[1], kernel.name)
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""`python -m streamprn.kernels.roofline [FILE]`: what the CUDA kernels take, and could reach.
+"""`python -m tools.cuda.roofline [FILE]`: what the CUDA kernels take, and could reach.
 
 Compiles every kernel for every architecture, reads registers, shared memory and spills from
 `ptxas` and counts the machine instructions with `nvdisasm`; works out the bytes and operations of
@@ -19,9 +19,9 @@ from streamprn.errors import InputError, StreamPRNError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from streamprn.kernels.cuda.toolchain import Resources
+    from tools.cuda.toolchain import Resources
 
-BEGIN = "<!-- tables: python -m streamprn.kernels.roofline docs/gpu.md -->"
+BEGIN = "<!-- tables: python -m tools.cuda.roofline docs/gpu.md -->"
 END = "<!-- end of tables -->"
 
 
@@ -136,13 +136,14 @@ def measure_all() -> dict[str, dict[tuple[int, int], Resources]]:
     Raises:
         BackendError: a compiler is missing.
     """
-    from streamprn.kernels.cuda import toolchain
     from streamprn.kernels.cuda.catalogue import KERNELS
+    from streamprn.kernels.export import ptx
+    from tools.cuda import toolchain
 
     found: dict[str, dict[tuple[int, int], Resources]] = {}
     with ThreadPoolExecutor(2) as pool:
         for kernel in KERNELS.values():
-            texts = [toolchain.ptx(kernel, target) for target in toolchain.CAPABILITIES]
+            texts = [ptx(kernel, target) for target in toolchain.CAPABILITIES]
             built = pool.map(
                 lambda pair: toolchain.assemble(*pair, count=True)[1],
                 zip(texts, toolchain.CAPABILITIES, strict=True),
@@ -235,9 +236,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             path = Path(arguments[0])
             path.write_text(replace_tables(path.read_text(encoding="utf-8"), made), "utf-8")
         else:
-            print(made)  # noqa: T201
+            print(made)
     except (StreamPRNError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,0 +1,1 @@
+"""What the compilers say of the CUDA kernels."""
