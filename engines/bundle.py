@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-import math
 import re
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
-from streamprn.engines.protocol import CropRule
+from streamprn.engines.manifest import MANIFEST, NAME_PATTERN, Folder, Manifest, read
 from streamprn.engines.topology import Topology
 from streamprn.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from streamprn.engines.protocol import CropRule
     from streamprn.kernels.uv import Operator
+
+__all__ = ["MANIFEST", "NAME", "Bundle", "Subdivision", "check_vacant"]
 
 _log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.yaml"
-DECODERS = ("subdivision", "position-map")
-PRECISIONS = ("fp32", "fp16")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-REQUIRED = ("name", "decoder", "networks", "topology", "crop", "licence")
-OPTIONAL = ("title", "operator", "shares", "output_scale", "batched", "provenance", "notice")
-LENT = ("topology", "operator")
+NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,35 @@ class Bundle:
             EngineError: the manifest is missing, damaged, has a missing, unknown or wrong key, or
                 names a file that is not there.
         """
-        return _Manifest(folder).bundle()
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise EngineError(
+                f"{folder} is not an engine: it has no {MANIFEST}",
+                hint="see `streamprn engine list`",
+            )
+        return cls._of(read(path, Manifest, hint="correct the manifest"), path)
+
+    @classmethod
+    def _of(cls, said: Manifest, path: Path) -> Bundle:
+        files = Folder(path)
+        if (said.decoder == "subdivision") != (said.operator is not None):
+            verb = "needs" if said.decoder == "subdivision" else "does not take"
+            raise files.error("decoder", f"{said.decoder} {verb} the key operator")
+        return cls(
+            folder=path.parent,
+            name=said.name,
+            title=said.name if said.title is None else said.title,
+            decoder=said.decoder,
+            networks=files.networks(said.networks),
+            topology_file=files.file("topology", said.topology, said.shares),
+            operator_file=files.optional("operator", said.operator, said.shares),
+            crop=said.crop.rule(),
+            output_scale=said.output_scale,
+            batched=said.batched,
+            licence=said.licence,
+            provenance_file=files.optional("provenance", said.provenance),
+            notice=said.notice,
+        )
 
     def log_notice(self) -> None:
         """Put the notice into the log, for whoever opens the engine."""
@@ -205,165 +228,4 @@ def check_vacant(folder: Path, *, replace: bool) -> None:
     if not (empty or (folder / MANIFEST).is_file()):
         raise EngineError(
             f"{folder} is not an engine, so it is not replaced", hint="choose another place"
-        )
-
-
-class _Manifest:
-    """A manifest on its way to a `Bundle`; every error names file and key."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / MANIFEST
-        self.data = self._read()
-        self._check_keys(self.data, REQUIRED, OPTIONAL, "")
-
-    def _error(self, what: str, hint: str = "") -> EngineError:
-        return EngineError(f"{self.path}: {what}", hint=hint or "correct the manifest")
-
-    def _read(self) -> dict[str, Any]:
-        import yaml
-
-        if not self.path.is_file():
-            raise EngineError(
-                f"{self.folder} is not an engine: it has no {MANIFEST}",
-                hint="see `streamprn engine list`",
-            )
-        try:
-            data = yaml.safe_load(self.path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise self._error(f"not readable as YAML: {error}") from error
-        if not isinstance(data, dict):
-            raise self._error("not a mapping of keys")
-        return data
-
-    def _check_keys(
-        self, data: Mapping[str, Any], required: Iterable[str], optional: Iterable[str], within: str
-    ) -> None:
-        known = [*required, *optional]
-        for key in data:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-                raise self._error(f"unknown key {within}{key}", hint)
-        for key in required:
-            if key not in data:
-                raise self._error(f"key {within}{key} is missing")
-
-    def _text(self, key: str, default: str = "") -> str:
-        value = self.data.get(key, default)
-        if not isinstance(value, str):
-            raise self._error(f"{key} is not text: {value!r}")
-        return value
-
-    def _name(self) -> str:
-        """The name, which also names cached files."""
-        name = self._text("name")
-        if not NAME.fullmatch(name):
-            raise self._error(f"name is {name!r}: use letters, digits, '_', '.', '-'")
-        return name
-
-    def _choice(self, key: str, choices: Iterable[str]) -> str:
-        value = self._text(key)
-        if value not in choices:
-            raise self._error(f"{key} is {value!r}, not one of: {', '.join(choices)}")
-        return value
-
-    def _crop_choice(self, crop: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
-        """One of the choices; the first of them where the key is not there."""
-        value = crop.get(key, choices[0])
-        if value not in choices:
-            raise self._error(f"crop.{key} is {value!r}, not one of: {', '.join(choices)}")
-        return str(value)
-
-    def _number(self, data: Mapping[str, Any], key: str, default: float, within: str) -> float:
-        value = data.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._error(f"{within}{key} is not a number: {value!r}")
-        if not math.isfinite(value):
-            raise self._error(f"{within}{key} is not finite")
-        return float(value)
-
-    def _flag(self, data: Mapping[str, Any], key: str, default: bool, within: str = "") -> bool:
-        value = data.get(key, default)
-        if not isinstance(value, bool):
-            raise self._error(f"{within}{key} is neither true nor false: {value!r}")
-        return value
-
-    def _file(self, value: object, key: str) -> Path:
-        if not isinstance(value, str) or not value:
-            raise self._error(f"{key} is not a file name: {value!r}")
-        path = self.folder / value
-        if PurePath(value).is_absolute() or ".." in PurePath(value).parts:
-            raise self._error(f"{key} names {value}, which is outside the engine's folder")
-        if not path.is_file() and key in LENT and "shares" in self.data:
-            path = self._lender() / value
-        if not path.is_file():
-            raise EngineError(
-                f"{self.path}: {key} names {value}, which is not there",
-                hint="import or build the engine again",
-            )
-        return path
-
-    def _lender(self) -> Path:
-        """The folder of the packaged engine whose topology and operator this one uses."""
-        name = self._text("shares")
-        folder = Path(__file__).resolve().parent / name
-        if not NAME.fullmatch(name) or not (folder / MANIFEST).is_file():
-            raise self._error(f"shares is {name!r}: no engine of that name ships with StreamPRN")
-        return folder
-
-    def _optional_file(self, key: str) -> Path | None:
-        return self._file(self.data[key], key) if key in self.data else None
-
-    def _networks(self) -> dict[str, Path]:
-        value = self.data["networks"]
-        if not isinstance(value, dict) or not value:
-            raise self._error("networks is not a mapping of precision to ONNX file")
-        self._check_keys(value, (), PRECISIONS, "networks.")
-        return {key: self._file(name, f"networks.{key}") for key, name in value.items()}
-
-    def _crop(self) -> CropRule:
-        value = self.data["crop"]
-        if not isinstance(value, dict):
-            raise self._error("crop is not a mapping")
-        names = [field.name for field in fields(CropRule)]
-        required = ("size", "span", "box_scale")
-        self._check_keys(value, required, [n for n in names if n not in required], "crop.")
-        size = value["size"]
-        if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 2048:
-            raise self._error(f"crop.size is not a whole number of pixels in 16..2048: {size!r}")
-        rule = CropRule(
-            size=size,
-            span=self._number(value, "span", size, "crop."),
-            box_scale=self._number(value, "box_scale", 1.0, "crop."),
-            box_shift_y=self._number(value, "box_shift_y", 0.0, "crop."),
-            track_scale=self._number(value, "track_scale", 1.5, "crop."),
-            track_box=self._crop_choice(value, "track_box", ("vertices", "landmarks")),
-            square=self._crop_choice(value, "square", ("mean", "max")),
-            rotate=self._flag(value, "rotate", True, "crop."),
-        )
-        for key in ("span", "box_scale", "track_scale"):
-            if getattr(rule, key) <= 0:
-                raise self._error(f"crop.{key} is not above 0")
-        return rule
-
-    def bundle(self) -> Bundle:
-        decoder = self._choice("decoder", DECODERS)
-        if (decoder == "subdivision") != ("operator" in self.data):
-            verb = "needs" if decoder == "subdivision" else "does not take"
-            raise self._error(f"decoder {decoder} {verb} the key operator")
-        return Bundle(
-            folder=self.folder,
-            name=self._name(),
-            title=self._text("title", self._name()),
-            decoder=decoder,
-            networks=self._networks(),
-            topology_file=self._file(self.data["topology"], "topology"),
-            operator_file=self._optional_file("operator"),
-            crop=self._crop(),
-            output_scale=self._number(self.data, "output_scale", 1.0, ""),
-            batched=self._flag(self.data, "batched", True),
-            licence=self._text("licence"),
-            provenance_file=self._optional_file("provenance"),
-            notice=self._text("notice"),
         )

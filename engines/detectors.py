@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from streamprn.engines.engine import Backend, open_runtime
+from streamprn.engines.manifest import Detectors, read
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.errors import EngineError
 from streamprn.kernels import warp
@@ -63,18 +64,13 @@ class DetectorSpec:
         Raises:
             EngineError: there is no such detector, or the file is damaged.
         """
-        import yaml
-
+        hint = f"choose one of: {', '.join(get_args(DetectorKind))}; or reinstall"
         path = folder / "detectors.yaml"
-        try:
-            entry = yaml.safe_load(path.read_text(encoding="utf-8"))[kind]
-            layers = tuple((int(cells), int(each)) for cells, each in entry["layers"])
-            return cls(kind, folder / entry["network"], int(entry["size"]), layers)
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise EngineError(
-                f"{path}: no usable detector {kind!r}: {error!r}",
-                hint=f"choose one of: {', '.join(get_args(DetectorKind))}; or reinstall",
-            ) from error
+        said = read(path, Detectors, hint)
+        entry = {"short": said.short, "full": said.full}.get(kind)
+        if entry is None:
+            raise EngineError(f"{path}: no detector {kind!r}", hint=hint)
+        return cls(kind, folder / entry.network, entry.size, entry.layers)
 
     def anchors(self) -> NDArray[np.float32]:
         """`(A, 2)` float32 anchor centres x, y in 0..1 of the input, in the network's order."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_BYTES = 1_000_000
+_HINT = "`streamprn run --write-config FILE` writes a commented example"
 
 
 class _Loader(yaml.SafeLoader):
@@ -60,13 +61,18 @@ for _tag, _pattern, _first in (
     )
 
 
-def load(path: Path, kind: type[T]) -> T:
+def load(path: Path, kind: type[T], *, hint: str = _HINT) -> T:
     """Read a file into a section of type `kind`.
+
+    Args:
+        path: the file.
+        kind: a dataclass whose fields have rules.
+        hint: the next step where the file cannot be read.
 
     Raises:
         ConfigError: with file, line and key.
     """
-    text = _read(path)
+    text = _read(path, hint)
     try:
         value = parse_yaml(text)
     except yaml.MarkedYAMLError as error:
@@ -108,7 +114,7 @@ def parse_value(text: str, where: str) -> Any:
         ) from None
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, hint: str) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -116,7 +122,7 @@ def _read(path: Path) -> str:
         raise ConfigError(
             f"cannot read the configuration: {error.strerror or error}",
             where=str(path),
-            hint="`streamprn run --write-config FILE` writes a commented example",
+            hint=hint,
         ) from error
     if len(data) > MAX_BYTES:
         raise ConfigError(f"more than {MAX_BYTES} bytes: not a configuration file", where=str(path))

@@ -87,46 +87,71 @@ def test_a_folder_without_a_manifest_is_not_an_engine(tmp_path):
     assert "is not an engine: it has no manifest.yaml" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["[1, 2", "just words", "", "\x00\xff", "name: [}"])
-def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2", "manifest.yaml:1:6: not valid YAML"),
+        ("just words", "manifest.yaml: got the text 'just words', expected a section of keys"),
+        ("", "manifest.yaml: the key 'networks' is missing"),
+        ("\x00\xff", "manifest.yaml: not UTF-8 text"),
+        ("name: [}", "manifest.yaml:1:8: not valid YAML"),
+        ("name: a\nname: b", "manifest.yaml:2:1: not valid YAML: the key 'name' stands twice"),
+    ],
+)
+def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text, message):
     (folder / "manifest.yaml").write_bytes(text.encode("latin-1"))
-    assert "manifest.yaml: not" in refused(folder)
+    assert message in refused(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"topologie": "x"}, "unknown key topologie (did you mean 'topology'?)"),
-        ({"crop__sise": 3}, "unknown key crop.sise (did you mean 'size'?)"),
-        ({"networks__int4": "x"}, "unknown key networks.int4"),
-        ({"licence": None}, "key licence is missing"),
-        ({"crop__size": None}, "key crop.size is missing"),
-        ({"crop__size": "big"}, "crop.size is not a whole number"),
-        ({"crop__box_scale": float("nan")}, "crop.box_scale is not finite"),
-        ({"crop__box_scale": -1}, "crop.box_scale is not above 0"),
-        ({"crop__rotate": "yes please"}, "crop.rotate is neither true nor false"),
-        ({"crop__square": "oblong"}, "crop.square is 'oblong'"),
-        ({"crop": 3}, "crop is not a mapping"),
-        ({"decoder": "magic"}, "decoder is 'magic', not one of: subdivision, position-map"),
+        ({"topologie": "x"}, "topologie: unknown key (did you mean 'topology'?)"),
+        ({"crop__sise": 3}, "crop.sise: unknown key (did you mean 'size'?)"),
+        ({"networks__int4": "x"}, "networks.int4: unknown key (known keys: fp32, fp16)"),
+        ({"licence": None}, "the key 'licence' is missing (SPDX name or a sentence)"),
+        ({"crop__size": None}, "crop: the key 'size' is missing"),
+        ({"crop__size": "big"}, "crop.size: got the text 'big', expected a whole number"),
+        ({"crop__size": 8}, "crop.size: got 8, allowed: 16 to 2048 px"),
+        ({"crop__box_scale": float("nan")}, "crop.box_scale: got nan, allowed: 0.01 to 100"),
+        ({"crop__box_scale": -1}, "crop.box_scale: got -1, allowed: 0.01 to 100"),
+        ({"crop__rotate": "yes please"}, "crop.rotate: got the text 'yes please', expected true"),
+        ({"crop__square": "oblong"}, "crop.square: got the text 'oblong', allowed: one of mean"),
+        ({"crop": 3}, "crop: got 3, expected a section of keys"),
+        ({"decoder": "magic"}, "got the text 'magic', allowed: one of subdivision, position-map"),
+        ({"decoder": "subdivide"}, "decoder: got the text 'subdivide'"),
+        ({"decoder": "subdivide"}, "did you mean 'subdivision'?"),
         ({"decoder": "position-map"}, "does not take the key operator"),
         ({"operator": None}, "needs the key operator"),
-        ({"networks": "network.onnx"}, "networks is not a mapping"),
-        ({"networks__fp32": "gone.onnx"}, "networks.fp32 names gone.onnx, which is not there"),
-        ({"topology": "gone.npz"}, "topology names gone.npz, which is not there"),
-        ({"topology": 3}, "topology is not a file name"),
+        ({"networks": "network.onnx"}, "networks: got the text 'network.onnx', expected a section"),
+        ({"networks": {}}, "networks: names none of: fp32, fp16"),
+        ({"networks__fp32": "gone.onnx"}, "networks.fp32: names 'gone.onnx', which is not there"),
+        ({"networks__fp32": ""}, "networks.fp32: names '', which is not there"),
+        ({"topology": "gone.npz"}, "topology: names 'gone.npz', which is not there"),
+        ({"topology": 3}, "topology: got 3, expected a text"),
         ({"topology": "../mine/../gone.npz"}, "which is outside the engine's folder"),
-        ({"name": 3}, "name is not text"),
-        ({"name": "../x"}, "name is '../x': use letters"),
-        ({"batched": 1}, "batched is neither true nor false"),
-        ({"shares": 3, "topology": "gone.npz"}, "shares is not text"),
-        ({"shares": "../engines/facemesh", "topology": "gone.npz"}, "no engine of that name ships"),
-        ({"shares": "blazefake", "topology": "gone.npz"}, "no engine of that name ships"),
-        ({"shares": "facemesh", "topology": "gone.npz"}, "topology names gone.npz, which is not"),
+        ({"name": 3}, "name: got 3, expected a text"),
+        ({"name": "../x"}, "name: got the text '../x', allowed: letters"),
+        ({"batched": 1}, "batched: got 1, expected true or false"),
+        ({"shares": 3, "topology": "gone.npz"}, "shares: got 3, expected a text"),
+        ({"shares": "../engines/facemesh"}, "shares: got the text '../engines/facemesh'"),
+        ({"shares": "blazefake", "topology": "gone.npz"}, "no engine of the name 'blazefake'"),
+        ({"shares": "facemesh", "topology": "gone.npz"}, "topology: names 'gone.npz', which is"),
+        ({"output_scale": float("inf")}, "output_scale: got inf, allowed"),
     ],
 )
 def test_a_wrong_key_is_named(folder, changes, message):
     change(folder, **changes)
-    assert message in refused(folder)
+    said = refused(folder)
+    assert said.startswith(str(folder / "manifest.yaml"))
+    assert message in said
+
+
+def test_a_wrong_key_is_named_with_its_line(folder):
+    change(folder, crop__size="big")
+    lines = (folder / "manifest.yaml").read_text().splitlines()
+    (line,) = [number for number, text in enumerate(lines, 1) if text == "  size: big"]
+    assert f"manifest.yaml:{line}: crop.size: got" in refused(folder)
 
 
 def test_a_topology_and_an_operator_can_be_those_of_a_packaged_engine(folder, tmp_path):
@@ -145,7 +170,7 @@ def test_a_topology_and_an_operator_can_be_those_of_a_packaged_engine(folder, tm
 def test_a_network_is_never_that_of_another_engine(folder):
     (folder / "network.onnx").unlink()
     change(folder, shares="facemesh")
-    assert "networks.fp32 names network.onnx, which is not there" in refused(folder)
+    assert "networks.fp32: names 'network.onnx', which is not there" in refused(folder)
 
 
 @pytest.mark.parametrize("name", ["topology.npz", "operator.npz", "network.onnx"])
@@ -192,6 +217,23 @@ def test_an_unknown_detector_names_the_known(tmp_path):
         open_detector("medium")
     with pytest.raises(EngineError, match=r"detectors\.yaml"):
         DetectorSpec.load("short", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("size: 128", "size: small", "detectors.yaml:4: short.size: got the text 'small'"),
+        ("size: 128", "sise: 128", "short.sise: unknown key (did you mean 'size'?)"),
+        ("[[48, 1]]", "[[48, 0]]", "full.layers.0.1: got 0, allowed: 1 to 1024"),
+        ("full:", "long:", "long: unknown key"),
+    ],
+)
+def test_a_wrong_key_of_the_detectors_is_named(tmp_path, old, new, message):
+    text = (registry.PACKAGED / "blazeface" / "detectors.yaml").read_text()
+    (tmp_path / "detectors.yaml").write_text(text.replace(old, new))
+    with pytest.raises(EngineError) as caught:
+        DetectorSpec.load("short", tmp_path)
+    assert message in str(caught.value)
 
 
 def test_loading_a_manifest_reads_no_network(folder):
