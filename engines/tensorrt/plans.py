@@ -7,19 +7,20 @@ one, so a plan is refused here, with the reason, before TensorRT sees it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
 import struct
-import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import filelock
 
 from streamprn import paths
 from streamprn.errors import BackendError, EngineError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MAGIC: Final = b"StreamPRN plan 1\n"
 LOCK_TIMEOUT_S: Final = 1800.0
 LOCK_POLL_S: Final = 0.1
+_NO_LOCKS: Final = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 _log = logging.getLogger(__name__)
 
@@ -241,29 +243,32 @@ class PlanStore:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the system lets go of it where a process dies."""
-    end = time.monotonic() + LOCK_TIMEOUT_S
-    with path.open("a+b") as file:
-        while not _try_lock(file):
-            if time.monotonic() > end:
-                raise BackendError(
-                    f"{path}: another process has held the lock for {LOCK_TIMEOUT_S / 60:.0f} min",
-                    hint="end it, then try again",
-                )
-            time.sleep(LOCK_POLL_S)
-        yield
+    """Hold an exclusive lock; the system lets go of it where a process dies.
 
-
-def _try_lock(file: BinaryIO) -> bool:
+    On a file system without locks nothing is held: at worst two processes build the same plan, and
+    `Plan.save` is done at once.
+    """
+    lock = filelock.FileLock(path, poll_interval=LOCK_POLL_S, fallback_to_soft=False)
     try:
-        if sys.platform == "win32":
-            import msvcrt
+        _acquire(lock, path)
+        yield
+    finally:
+        lock.release()
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _acquire(lock: filelock.BaseFileLock, path: Path) -> None:
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            _log.info("waiting for another process, which builds %s", path.with_suffix(".plan"))
+            lock.acquire(timeout=LOCK_TIMEOUT_S)
+    except filelock.Timeout as error:
+        raise BackendError(
+            f"{path}: another process has held the lock for {LOCK_TIMEOUT_S / 60:.0f} min",
+            hint="end it, then try again",
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _log.info("%s: no locks on this file system: %s", path, error.strerror)

@@ -1,8 +1,12 @@
 """Plans on disk: kept, refused with the reason, built once."""
 
+import errno
+import os
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamprn.engines.tensorrt import plans
 from streamprn.engines.tensorrt.plans import MAGIC, Plan, PlanKey, PlanStore, read_key
 from streamprn.errors import BackendError, EngineError
 
@@ -125,6 +130,65 @@ def test_processes_that_want_the_same_plan_build_it_once(tmp_path):
     processes = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert (tmp_path / "log").read_text() == "built\n"
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """A process that holds the lock of the plan of `KEY` until it is killed."""
+    path = PlanStore(tmp_path).path("net", KEY)
+    path.parent.mkdir(parents=True)
+    program = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from streamprn.engines.tensorrt.plans import _locked
+        with _locked(Path(sys.argv[1])):
+            print("held", flush=True)
+            time.sleep(100)
+    """)
+    command = [sys.executable, "-c", program, str(path.with_suffix(".lock"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_who_waits_for_another_process_says_so_and_goes_on_when_that_is_killed(
+    tmp_path, other_process, caplog
+):
+    caplog.set_level("INFO", logger=plans.__name__)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(PlanStore(tmp_path).obtain, "net", KEY, lambda: DATA)
+        while "waiting for another process" not in caplog.text:
+            assert not waiting.done()
+            time.sleep(0.01)
+        other_process.kill()
+        assert waiting.result(30)[0].data == DATA
+
+
+def test_a_lock_that_is_held_too_long_is_an_error_with_the_next_step(
+    tmp_path, other_process, monkeypatch
+):
+    monkeypatch.setattr(plans, "LOCK_TIMEOUT_S", 0.2)
+    with pytest.raises(BackendError, match=r"another process has held the lock.*\(end it"):
+        PlanStore(tmp_path).obtain("net", KEY, lambda: DATA)
+
+
+def test_a_file_that_a_dead_process_left_as_lock_blocks_nobody(tmp_path):
+    path = PlanStore(tmp_path).path("net", KEY)
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".lock").write_text("4194304\nelsewhere\n")
+    assert PlanStore(tmp_path).obtain("net", KEY, lambda: DATA)[0].data == DATA
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock is not on Windows")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_on_a_file_system_without_locks_the_plan_is_built_all_the_same(tmp_path, monkeypatch, code):
+    def flock(_file, _operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    for _ in range(2):
+        assert PlanStore(tmp_path).obtain("net", KEY, lambda: DATA)[0].data == DATA
 
 
 @pytest.mark.parametrize(
