@@ -21,7 +21,17 @@ from typing import Self
 
 import numpy as np
 
-from streamprn.kernels import normals, pose, raster, sampling, smoothing, uv, visibility, warp
+from streamprn.kernels import (
+    normals,
+    pose,
+    quantise,
+    raster,
+    sampling,
+    smoothing,
+    uv,
+    visibility,
+    warp,
+)
 from streamprn.records import YuvPlanes
 
 __all__ = ["STEPS", "Preparation", "is_cached", "paused_collection"]
@@ -73,7 +83,7 @@ def _texture() -> None:
 
 
 def _quantised() -> None:
-    uv.quantise(_mesh()[0])
+    quantise.quantise(_mesh()[0])
 
 
 def _smoothing() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streamprn.config import Address, SourceConfig
 
-__all__ = ["describe_error", "open_video"]
+__all__ = ["describe_error", "open_video", "rewind"]
 
 _log = logging.getLogger("streamprn.source")
 _MICROSECONDS = 1_000_000
@@ -227,3 +227,17 @@ def _unreadable(address: Address) -> str:
     if address.kind in (SourceKind.IMAGE, SourceKind.FOLDER):
         return "holds no readable picture"
     return ""
+
+
+def rewind(container: InputContainer, stream: VideoStream) -> bool:
+    """Go back to the first picture; False where the format cannot and must be opened again.
+
+    Opening again takes several milliseconds, by which the first frame of every loop would be late.
+    """
+    if not {"mp4", "matroska", "avi"} & set(container.format.name.split(",")):
+        return False
+    try:
+        container.seek(stream.start_time or 0, stream=stream)
+    except av.FFmpegError:
+        return False
+    return True

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import av
 
 from streamprn.config.address import SourceKind
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
-from streamprn.records import Frame, SourceState, SourceStatus
+from streamprn.records import SourceState, SourceStatus
 from streamprn.source.control import Control
-from streamprn.source.decode import OrientationMemory, to_image
+from streamprn.source.deliver import Delivery, SourceCounters
 from streamprn.source.interrupt import interruptible
-from streamprn.source.opening import describe_error, hwaccel_problem, open_video
+from streamprn.source.opening import describe_error, hwaccel_problem, open_video, rewind
 from streamprn.source.pictures import list_pictures, read_picture
-from streamprn.source.timing import Backoff, Pacer, RateLimit, Timeline
+from streamprn.source.timing import Backoff, Pacer, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,39 +28,18 @@ if TYPE_CHECKING:
 
     from streamprn.channel import Channel
     from streamprn.config import Address, SourceConfig
+    from streamprn.records import Frame
     from streamprn.source.decode import Orientation
 
 __all__ = ["SourceCounters", "SourceReader"]
 
 _log = logging.getLogger("streamprn.source")
 _NS = 1_000_000_000
-#: Small frames are converted to RGB at once, here, beside the network of the frame before: crops
-#: and detection from RGB then cost less than from planes. Large ones only when somebody asks.
-EAGER_RGB_PIXELS = 640 * 512
 # A connection that held this long was a good one: the next failure starts at the shortest delay.
 _STEADY_S = 2.0
 # A live stream whose packets come in bursts (HLS) is played at its own speed; when the clocks
 # drift further apart than this, playing starts again from now.
 _LIVE_REBASE_S = 2.0
-
-
-@dataclass(slots=True)
-class SourceCounters:
-    """What a source has done so far.
-
-    Attributes:
-        frames: frames offered to the channel.
-        skipped: frames left out to keep `max_fps`.
-        corrupt: frames or packets that could not be decoded.
-        reconnects: connections after a failure.
-        dropped: frames that the channel replaced by newer ones.
-    """
-
-    frames: int = 0
-    skipped: int = 0
-    corrupt: int = 0
-    reconnects: int = 0
-    dropped: int = 0
 
 
 class SourceReader:
@@ -98,12 +76,9 @@ class SourceReader:
             target=self._run, name=f"source {address.name}", daemon=True
         )
         self._status = SourceStatus(address.name, SourceState.CONNECTING)
-        self._counters = SourceCounters()
+        self._delivery = Delivery(config, address, channel, first_seq)
+        self._counters = self._delivery.counters
         self._timeline = Timeline()
-        self._limit = RateLimit(config.max_fps)
-        self._orientations = OrientationMemory()
-        self._seq = first_seq
-        self._last_frame_ns = 0
         self._session_start_ns: int | None = None
 
     # -- control ---------------------------------------------------------------------------------
@@ -129,7 +104,7 @@ class SourceReader:
     @property
     def next_seq(self) -> int:
         """The number that the next frame gets."""
-        return self._seq
+        return self._delivery.next_seq
 
     @property
     def running(self) -> bool:
@@ -275,7 +250,7 @@ class SourceReader:
                 self._start_pass(stream)
                 cause = self._pump(container, stream, pacer)
                 again = self.config.loop and self._played > before and not self._control.stopped
-                if not (again and _rewind(container, stream)):
+                if not (again and rewind(container, stream)):
                     break
         if self._played == 0 and not self._control.stopped:
             raise SourceError(
@@ -351,7 +326,7 @@ class SourceReader:
         """Connect and play until the stream ends; return why, "" for the end of a finite one."""
         container, stream = open_video(self.config, self.address)
         with container:
-            self._last_frame_ns = time.monotonic_ns()
+            self._delivery.last_frame_ns = time.monotonic_ns()
             self._start_pass(stream)
             http = self.address.kind is SourceKind.HTTP
             finite = http and bool(container.duration)
@@ -401,7 +376,7 @@ class SourceReader:
         bound = self.config.stall_timeout_s * _NS
         return (
             self.address.reconnects
-            and max(now - waited_since_ns, now - self._last_frame_ns) >= bound
+            and max(now - waited_since_ns, now - self._delivery.last_frame_ns) >= bound
         )
 
     def _report_stall(self) -> str:
@@ -463,38 +438,4 @@ class SourceReader:
             self._session_start_ns = time.monotonic_ns()
             self._report(SourceState.LIVE)
             self._note_software(frame)
-        if not self._limit.admit(pts_ns):
-            self._counters.skipped += 1
-            self._last_frame_ns = time.monotonic_ns()
-            return True
-        image = to_image(
-            frame,
-            rotate=self.config.rotate,
-            crop_xywh=self.config.crop,
-            orientation=orientation or self._orientations.of(frame),
-        )
-        if image.device is None and image.width * image.height <= EAGER_RGB_PIXELS:
-            _ = image.rgb
-        decoded = time.monotonic_ns()
-        wall = time.time_ns() - (decoded - captured_ns)
-        record = Frame(self.address.name, self._seq, image, pts_ns, captured_ns, decoded, wall)
-        self._seq += 1
-        self._counters.frames += 1
-        taken = self.channel.put(record)
-        # After the wait for room, which is no stall of the source.
-        self._last_frame_ns = time.monotonic_ns()
-        return taken
-
-
-def _rewind(container: InputContainer, stream: VideoStream) -> bool:
-    """Go back to the first picture; False where the format cannot and must be opened again.
-
-    Opening again takes several milliseconds, by which the first frame of every loop would be late.
-    """
-    if not {"mp4", "matroska", "avi"} & set(container.format.name.split(",")):
-        return False
-    try:
-        container.seek(stream.start_time or 0, stream=stream)
-    except av.FFmpegError:
-        return False
-    return True
+        return self._delivery.deliver(frame, pts_ns, captured_ns, orientation)

@@ -1,0 +1,108 @@
+"""From decoded frames to the records that a channel takes: turned, cut, counted, numbered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streamprn.records import Frame
+from streamprn.source.decode import OrientationMemory, to_image
+from streamprn.source.timing import RateLimit
+
+if TYPE_CHECKING:
+    import av
+
+    from streamprn.channel import Channel
+    from streamprn.config import Address, SourceConfig
+    from streamprn.source.decode import Orientation
+
+__all__ = ["Delivery", "SourceCounters"]
+
+#: Small frames are converted to RGB at once, here, beside the network of the frame before: crops
+#: and detection from RGB then cost less than from planes. Large ones only when somebody asks.
+EAGER_RGB_PIXELS = 640 * 512
+
+
+@dataclass(slots=True)
+class SourceCounters:
+    """What a source has done so far.
+
+    Attributes:
+        frames: frames offered to the channel.
+        skipped: frames left out to keep `max_fps`.
+        corrupt: frames or packets that could not be decoded.
+        reconnects: connections after a failure.
+        dropped: frames that the channel replaced by newer ones.
+    """
+
+    frames: int = 0
+    skipped: int = 0
+    corrupt: int = 0
+    reconnects: int = 0
+    dropped: int = 0
+
+
+class Delivery:
+    """Hands the frames of one source over to its channel.
+
+    Args:
+        config: which frames, and which part of them.
+        address: names the stream.
+        channel: where frames go.
+        first_seq: the number of the first frame.
+
+    Attributes:
+        counters: what was handed over, and what was not.
+        next_seq: the number that the next frame gets.
+        last_frame_ns: when the source last showed that it lives, monotonic.
+    """
+
+    def __init__(
+        self, config: SourceConfig, address: Address, channel: Channel[Frame], first_seq: int = 0
+    ) -> None:
+        self._config = config
+        self._stream = address.name
+        self._channel = channel
+        self._limit = RateLimit(config.max_fps)
+        self._orientations = OrientationMemory()
+        self.counters = SourceCounters()
+        self.next_seq = first_seq
+        self.last_frame_ns = 0
+
+    def deliver(
+        self,
+        frame: av.VideoFrame,
+        pts_ns: int,
+        captured_ns: int,
+        orientation: Orientation | None = None,
+    ) -> bool:
+        """Hand over a frame; False once the channel is closed.
+
+        Args:
+            frame: as decoded.
+            pts_ns: its place on the time line of the source.
+            captured_ns: when it came or was due, monotonic.
+            orientation: the file's own, where it is known.
+        """
+        if not self._limit.admit(pts_ns):
+            self.counters.skipped += 1
+            self.last_frame_ns = time.monotonic_ns()
+            return True
+        image = to_image(
+            frame,
+            rotate=self._config.rotate,
+            crop_xywh=self._config.crop,
+            orientation=orientation or self._orientations.of(frame),
+        )
+        if image.device is None and image.width * image.height <= EAGER_RGB_PIXELS:
+            _ = image.rgb
+        decoded = time.monotonic_ns()
+        wall = time.time_ns() - (decoded - captured_ns)
+        record = Frame(self._stream, self.next_seq, image, pts_ns, captured_ns, decoded, wall)
+        self.next_seq += 1
+        self.counters.frames += 1
+        taken = self._channel.put(record)
+        # After the wait for room, which is no stall of the source.
+        self.last_frame_ns = time.monotonic_ns()
+        return taken
