@@ -6,9 +6,11 @@ of the messages that docs/wire-format.md describes. The topology comes first.
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
+import msgpack
 import msgspec
 
 from streamprn.errors import InputError, WireError
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
     from streamprn.wire.encode import TopologyArrays
 
 SUFFIX = ".sprn"
+# Far above what is recorded: an 8K picture has 100 MB, a message of 64 meshes 34 MB.
+MAX_PART_BYTES: Final = 256 << 20
+MAX_MESSAGE_BYTES: Final = 512 << 20
+MAX_PARTS: Final = 4096
+_READ_BYTES: Final = 1 << 18
+_log = logging.getLogger(__name__)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -100,56 +108,73 @@ class Recorder:
 def read(path: Path) -> Iterator[Message]:
     """The messages of a recording, in order.
 
-    A recording that was cut off (a full disk, a killed process) gives what is whole.
+    A recording that was cut off (a full disk, a killed process) gives what is whole. A length that
+    damage made longer than the rest of the file looks the same; a line in the log says where.
 
     Raises:
         InputError: the file cannot be opened.
-        WireError: it is no recording.
+        WireError: it is no recording, or damaged; the error names the number of the message.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     with file:
-        for number, blob in enumerate(_split(file)):
-            try:
-                parts = msgspec.msgpack.decode(blob, type=list[bytes])
+        number = 0
+        try:
+            for parts in _split(file):
                 yield decode(parts)
-            except (msgspec.DecodeError, WireError) as error:
-                raise WireError(f"{path}: message {number} is damaged: {error}") from error
+                number += 1
+        except msgpack.OutOfData:
+            _log.warning("%s: cut off within message %d", path, number)
+        except (ValueError, msgpack.UnpackException) as error:
+            # The messages of MessagePack's errors may be empty.
+            reason = str(error) or type(error).__name__
+            other = "" if number else ", or the file is not a recording of StreamPRN"
+            raise WireError(
+                f"{path}: message {number} is damaged{other}: {reason}",
+                hint="" if number else f"recordings end in {SUFFIX}",
+            ) from error
 
 
-def _split(file: IO[bytes]) -> Iterator[bytes]:
-    """The MessagePack arrays of binaries in a file, one by one, without their meaning."""
-    while head := file.read(1):
-        count, blob = _array_length(head, file)
-        for _ in range(count):
-            part = _binary(file)
-            if part is None:
-                return
-            blob += part
-        yield blob
+def _split(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """The arrays of binaries in a file, without their meaning.
+
+    Raises:
+        msgpack.OutOfData: the file ends within one.
+        msgpack.UnpackException, ValueError: it holds something else, or beyond the bounds.
+    """
+    unpacker = msgpack.Unpacker(
+        file,
+        read_size=_READ_BYTES,
+        max_buffer_size=MAX_PART_BYTES + _READ_BYTES,
+        max_bin_len=MAX_PART_BYTES,
+        max_array_len=0,
+        max_map_len=0,
+        max_str_len=0,
+        max_ext_len=0,
+    )
+    while True:
+        start = unpacker.tell()
+        try:
+            count = unpacker.read_array_header()
+        except msgpack.OutOfData:
+            if file.tell() > start:
+                raise
+            return
+        yield _parts(unpacker, count)
 
 
-def _array_length(head: bytes, file: IO[bytes]) -> tuple[int, bytes]:
-    if 0x90 <= head[0] <= 0x9F:
-        return head[0] & 0x0F, head
-    if head[0] == 0xDC:
-        more = file.read(2)
-        return int.from_bytes(more, "big"), head + more
-    raise WireError("not a recording of StreamPRN", hint="recordings end in .sprn")
-
-
-def _binary(file: IO[bytes]) -> bytes | None:
-    """One MessagePack binary with its head; None where the file ends in it."""
-    head = file.read(1)
-    if not head:
-        return None
-    width = {0xC4: 1, 0xC5: 2, 0xC6: 4}.get(head[0])
-    if width is None:
-        raise WireError("not a recording of StreamPRN", hint="recordings end in .sprn")
-    size = file.read(width)
-    body = file.read(int.from_bytes(size, "big"))
-    if len(size) < width or len(body) < int.from_bytes(size, "big"):
-        return None
-    return head + size + body
+def _parts(unpacker: msgpack.Unpacker, count: int) -> list[bytes]:
+    if count > MAX_PARTS:
+        raise ValueError(f"{count} parts")
+    end = unpacker.tell() + MAX_MESSAGE_BYTES
+    parts: list[bytes] = []
+    for _ in range(count):
+        part = unpacker.unpack()
+        if not isinstance(part, bytes):
+            raise ValueError(f"part {len(parts)} is no binary")
+        if unpacker.tell() > end:
+            raise ValueError(f"more than {MAX_MESSAGE_BYTES >> 20} MiB")
+        parts.append(part)
+    return parts
