@@ -59,3 +59,31 @@ def finite_affine(matrix: Array, k: Integer) -> bool:
             if not (abs(matrix[k, row, column]) < LIMIT):
                 return False
     return True
+
+
+@maths
+def row_lies_inside(
+    m: Array, r: Integer, count: Integer, width: Integer, height: Integer, margin: Real
+) -> bool:
+    """Whether all samples of a crop row lie at least `margin` pixels inside the image.
+
+    Args:
+        m: `(2, 3)` float32, crop pixel to frame pixel.
+        r: the row.
+        count: pixels of the row.
+        width: of the image, pixels.
+        height: of the image, pixels.
+        margin: pixels, float32.
+    """
+    first, last = -HALF, np.float32(count) - HALF
+    low_x = low_y = np.float32(np.inf)
+    high_x = high_y = np.float32(-np.inf)
+    for corner in range(4):
+        u = last if corner & 1 else first
+        v = np.float32(r) + (HALF if corner & 2 else -HALF)
+        x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
+        y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+        low_x, high_x = min(low_x, x), max(high_x, x)
+        low_y, high_y = min(low_y, y), max(high_y, y)
+    right, bottom = np.float32(width - 1) - margin, np.float32(height - 1) - margin
+    return bool(low_x >= margin and low_y >= margin and high_x < right and high_y < bottom)
