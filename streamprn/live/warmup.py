@@ -48,6 +48,10 @@ def warm_up(
         _say(say, "detection and crops")
         maker.detector.detect(rgb)
         predictions, _ = predictor.predict([View(rgb, ROI)])
+        if not beside.running:
+            # All of it is cached, and loading takes no time.
+            wanted = frozenset(Kind)
+            predictor.predict([View(frame.image, ROI)])
         predictor.predict([View(rgb, ROI)] * 2)
         faces = [one.face(id=1, score=1.0) for one in predictions]
         smoother = maker.smoother()
@@ -61,10 +65,6 @@ def warm_up(
             STEPS["facing"]()
         if wanted & WITH_FACES:
             beside.wait("depth" if Kind.FACE in wanted else "pose")
-        if not beside.running:
-            # All of it is cached, and loading takes no time.
-            wanted = frozenset(Kind)
-            predictor.predict([View(frame.image, ROI)])
         compute(FrameResult(frame, tuple(faces), 0, 0), wanted, mesh_format)
 
 
