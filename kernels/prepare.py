@@ -32,6 +32,8 @@ from streamprn.kernels import (
     visibility,
     warp,
 )
+from streamprn.kernels._warp_rgb import warp_rgb_loop
+from streamprn.kernels._warp_yuv import warp_yuv_loop
 from streamprn.records import YuvPlanes
 
 __all__ = ["STEPS", "Preparation", "is_cached", "paused_collection"]
@@ -112,18 +114,17 @@ STEPS: dict[str, Callable[[], None]] = {
     "quantised vertices": _quantised,
 }
 
-_LOOPS = {
-    "pose": (pose, "_estimate"),
-    "facing": (visibility, "_visible"),
-    "crops from planes": (warp, "_warp_yuv"),
-    "crops": (warp, "_warp_rgb"),
+_LOOPS: dict[str, object] = {
+    "pose": pose._estimate,
+    "facing": visibility._visible,
+    "crops from planes": warp_yuv_loop,
+    "crops": warp_rgb_loop,
 }
 
 
 def is_cached(step: str) -> bool:
     """Whether the cache on disk holds what a step would compile; True where that is unknown."""
-    module, name = _LOOPS[step]
-    cache_file = getattr(getattr(getattr(module, name, None), "_cache", None), "_cache_file", None)
+    cache_file = getattr(getattr(_LOOPS[step], "_cache", None), "_cache_file", None)
     try:
         return cache_file is None or bool(cache_file._load_index())
     except Exception:  # noqa: BLE001
