@@ -187,4 +187,4 @@ def test_damage_in_50_megabytes_is_found_in_linear_time(messages):
     part = of_size(6_250_000, max(messages // 8, 1)) + damage
     whole = of_size(50_000_000, messages) + damage
     # 8 times the size: 8 times the time if linear, 64 times if quadratic; caches account for some.
-    assert seconds_to_damage(whole) < 24 * seconds_to_damage(part) + 0.02
+    assert seconds_to_damage(whole) < 24 * seconds_to_damage(part) + 0.3
