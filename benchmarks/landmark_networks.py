@@ -3,8 +3,7 @@
     python benchmarks/landmark_networks.py [--threads 1] [--rounds 100] [--backend onnxruntime]
 
 Only the network is timed, not the crop and what follows it. The engines take turns, in another
-order every round, so that a busy machine slows both alike; what counts is the ratio of the fastest
-runs.
+order every round, so that a busy machine slows both; what counts is the ratio of the fastest runs.
 The work of each, in multiply-accumulates, stands beside it.
 """
 

@@ -15,6 +15,7 @@ from streamprn.errors import BackendError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -128,8 +129,15 @@ def open_engine(
     return BundleEngine(bundle, runtime, reason, max_batch)
 
 
-def open_runtime(spec: NetworkSpec, backend: Backend = "auto") -> tuple[Runtime, str]:
+def open_runtime(
+    spec: NetworkSpec, backend: Backend = "auto", candidates: Sequence[Backend] = RUNTIMES
+) -> tuple[Runtime, str]:
     """Compile a network with the runtime asked for, or the best one; also say why that one.
+
+    Args:
+        spec: the network.
+        backend: the runtime, or "auto" for the first of the candidates that works here.
+        candidates: what "auto" tries, in this order.
 
     Raises:
         BackendError: it cannot be used here; the message says why for each that was tried.
@@ -142,7 +150,7 @@ def open_runtime(spec: NetworkSpec, backend: Backend = "auto") -> tuple[Runtime,
     if backend != "auto":
         return _open(backend, spec), "as asked"
     refused = []
-    for candidate in RUNTIMES:
+    for candidate in candidates:
         try:
             runtime = _open(candidate, spec)
         except BackendError as error:

@@ -154,6 +154,7 @@ def test_the_wheel_holds_the_networks_their_provenance_and_the_licence(wheel_nam
         "streamprn/engines/facemesh2/manifest.yaml",
         "streamprn/engines/facemesh2/network.onnx",
         "streamprn/engines/facemesh2/network.fp16.onnx",
+        "streamprn/engines/facemesh2/blendshapes.onnx",
         "streamprn/engines/facemesh2/PROVENANCE.md",
         "streamprn/engines/blazeface/detectors.yaml",
         "streamprn/engines/blazeface/short.onnx",

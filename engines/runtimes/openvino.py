@@ -92,10 +92,9 @@ class OpenVinoRuntime:
         return self._requests[size]
 
     def _compile(self, size: int) -> Any:
-        pixels = self._network.size
         try:
             model = self._model.clone()
-            model.reshape([size, pixels, pixels, 3])
+            model.reshape([size, *self._network.shape])
             options = {
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": self._network.threads,
@@ -108,7 +107,7 @@ class OpenVinoRuntime:
         except RuntimeError as error:
             raise EngineError(
                 f"engine {self._network.name}: the network does not take inputs of "
-                f"({size}, {pixels}, {pixels}, 3): {_first_line(error)}"
+                f"{self._network.shape_of_batch(size)}: {_first_line(error)}"
             ) from error
 
     def close(self) -> None:

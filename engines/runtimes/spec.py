@@ -20,12 +20,14 @@ class NetworkSpec:
 
     Attributes:
         name: of the bundle or detector; also names cached files.
-        networks: ONNX file by precision ("fp32", "fp16"). One input `(B, S, S, 3)` float32, B free.
+        networks: ONNX file by precision ("fp32", "fp16"). One input float32, `(B, S, S, 3)` or of
+            `input_shape`, B free.
         size: S, pixels.
         max_batch: the largest B of one call.
         threads: CPU threads of one inference.
         precision: the one asked for, or None for the runtime's choice.
         batched: whether a CPU gains from batches, or runs crops one by one just as fast.
+        input_shape: of one input, without B, where it is not a picture; see `shape`.
     """
 
     name: str
@@ -35,6 +37,16 @@ class NetworkSpec:
     threads: int = 1
     precision: str | None = None
     batched: bool = True
+    input_shape: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input, without the batch."""
+        return self.input_shape or (self.size, self.size, 3)
+
+    def shape_of_batch(self, count: object = "B") -> str:
+        """The shape of the input, for messages."""
+        return f"({count}, {', '.join(map(str, self.shape))})"
 
     @classmethod
     def of_bundle(
@@ -77,16 +89,16 @@ class NetworkSpec:
             shapes: of each input; a dimension that is no whole number is free.
 
         Raises:
-            EngineError: the graph does not take `(B, S, S, 3)`.
+            EngineError: the graph takes something else than `shape` in free batches.
         """
-        wanted = (None, self.size, self.size, 3)
-        good = len(shapes) == 1 and len(shapes[0]) == 4 and not isinstance(shapes[0][0], int)
-        if not good or any(
+        wanted = self.shape
+        good = len(shapes) == 1 and len(shapes[0]) == 1 + len(wanted)
+        if not (good and not isinstance(shapes[0][0], int)) or any(
             isinstance(found, int) and found != size
-            for found, size in zip(shapes[0][1:], wanted[1:], strict=True)
+            for found, size in zip(shapes[0][1:], wanted, strict=True)
         ):
             text = ", ".join(str(tuple(shape)) for shape in shapes)
             raise EngineError(
-                f"{path}: the network takes {text}, not (B, {self.size}, {self.size}, 3)",
+                f"{path}: the network takes {text}, not {self.shape_of_batch()}",
                 hint="correct crop.size in the manifest, or import the engine again",
             )

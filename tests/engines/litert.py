@@ -25,7 +25,8 @@ def spec(name, **options):
 
 
 def recorded(name):
-    file = "litert_facemesh2.npz" if name == "facemesh2" else "litert_outputs.npz"
+    newer = name in ("facemesh2", "blendshapes")
+    file = "litert_facemesh2.npz" if newer else "litert_outputs.npz"
     with np.load(DATA / file) as data:
         return {
             key.removeprefix(f"{name}_"): data[key] for key in data if key.startswith(f"{name}_")

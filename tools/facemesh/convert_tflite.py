@@ -144,10 +144,10 @@ class Converter:
         activate()
 
     def conv_2d(self, op: Any, ins: list[int], out: int) -> None:
-        self._convolution(op, ins, out, _options(tflite.Conv2DOptions, op), deep=False)
+        self._convolution(op, ins, out, options_of(tflite.Conv2DOptions, op), deep=False)
 
     def depthwise_conv_2d(self, op: Any, ins: list[int], out: int) -> None:
-        self._convolution(op, ins, out, _options(tflite.DepthwiseConv2DOptions, op), deep=True)
+        self._convolution(op, ins, out, options_of(tflite.DepthwiseConv2DOptions, op), deep=True)
 
     def dequantize(self, op: Any, ins: list[int], out: int) -> None:
         if self.constant[ins[0]].dtype != np.float16:
@@ -169,13 +169,13 @@ class Converter:
     def add_(self, op: Any, ins: list[int], out: int) -> None:
         if any(index in self.constant for index in ins):
             raise UnsupportedGraphError("ADD of a constant")
-        fused = _options(tflite.AddOptions, op).FusedActivationFunction()
+        fused = options_of(tflite.AddOptions, op).FusedActivationFunction()
         before, activate = self.activated(fused, self.name(out))
         self.add("Add", [self.name(index) for index in ins], before)
         activate()
 
     def max_pool_2d(self, op: Any, ins: list[int], out: int) -> None:
-        options = _options(tflite.Pool2DOptions, op)
+        options = options_of(tflite.Pool2DOptions, op)
         size = (options.FilterHeight(), options.FilterWidth())
         before, activate = self.activated(options.FusedActivationFunction(), self.name(out))
         self.add(
@@ -204,12 +204,12 @@ class Converter:
 
     def concatenation(self, op: Any, ins: list[int], out: int) -> None:
         rank = len(self.shape[out])
-        axis = _options(tflite.ConcatenationOptions, op).Axis() % rank
+        axis = options_of(tflite.ConcatenationOptions, op).Axis() % rank
         names = [self.name(index) for index in ins]
         self.add("Concat", names, self.name(out), axis=TO_NCHW[axis] if rank == 4 else axis)
 
     def resize_bilinear(self, op: Any, ins: list[int], out: int) -> None:
-        options = _options(tflite.ResizeBilinearOptions, op)
+        options = options_of(tflite.ResizeBilinearOptions, op)
         mode = "asymmetric"
         if options.HalfPixelCenters():
             mode = "half_pixel"
@@ -227,14 +227,17 @@ class Converter:
 
     # -- the whole
 
+    def enter(self, source: int) -> Sequence[int]:
+        """Make the first tensor out of the ONNX input; the shape of that input."""
+        self.add("Transpose", ["input"], self.name(source), perm=[0, 3, 1, 2])
+        return self.shape[source]
+
     def convert(self, outputs: Sequence[tuple[str, tuple[int, ...]]] | None) -> onnx.ModelProto:
         if self.graph.InputsLength() != 1:
             raise UnsupportedGraphError("more than one input")
-        source = self.graph.Inputs(0)
-        self.add("Transpose", ["input"], self.name(source), perm=[0, 3, 1, 2])
+        inputs = [_value("input", self.enter(self.graph.Inputs(0)))]
         for k in range(self.graph.OperatorsLength()):
             self._operator(self.graph.Operators(k))
-        inputs = [_value("input", self.shape[source])]
         results = [self._output(k, outputs) for k in range(self.graph.OutputsLength())]
         graph = helper.make_graph(
             self.nodes, "network", inputs, results, initializer=self.initializers
@@ -269,7 +272,7 @@ class Converter:
         return _value(name, [1, *tail])
 
 
-def _options(kind: Any, op: Any) -> Any:
+def options_of(kind: Any, op: Any) -> Any:
     options = kind()
     options.Init(op.BuiltinOptions().Bytes, op.BuiltinOptions().Pos)
     return options
