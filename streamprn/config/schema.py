@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamprn.config import convert
-from streamprn.config.address import Address, resolve, stream_names
+from streamprn.config.address import Address, stream_names
 from streamprn.config.rules import about, required, setting
 from streamprn.records import FRAME_KINDS
 
@@ -400,18 +400,6 @@ class Config(_Checked):
     def stream_names(self) -> tuple[str, ...]:
         """The name of each source's stream, in order: given, or made from its uri; unique."""
         return stream_names((source.name, source.uri) for source in self.sources)
-
-    def addresses(self) -> tuple[Address, ...]:
-        """The address of each source, in order, under its stream's name.
-
-        Raises:
-            InputError: an address that cannot be used.
-            SourceError: a file does not exist.
-        """
-        return tuple(
-            resolve(source.uri).renamed(name)
-            for source, name in zip(self.sources, self.stream_names(), strict=True)
-        )
 
 
 def load_config(path: Path) -> Config:

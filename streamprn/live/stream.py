@@ -130,7 +130,7 @@ class StreamMaker:
             first_seq: number of its first frame.
             first_id: of its first face.
         """
-        newest = address.live or source.drop_late
+        newest = source.keeps_newest(address)
         capacity = 1 if newest else self._config.pipeline.queue_frames
         channel: Channel[Frame] = Channel(capacity, newest=newest, ready=self._ready)
         reader = SourceReader(

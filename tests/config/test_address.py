@@ -149,14 +149,6 @@ def test_names_are_unique_and_no_longer_than_allowed(sources):
     assert all(len(name) <= 64 for name in names)
 
 
-def test_addresses_carry_the_names_of_their_streams(tmp_path):
-    (tmp_path / "a.mp4").touch()
-    uri = str(tmp_path / "a.mp4")
-    config = Config(sources=(SourceConfig(uri), SourceConfig(uri), SourceConfig("0", name="door")))
-    assert [one.name for one in config.addresses()] == ["a", "a-2", "door"]
-    assert [one.uri for one in config.addresses()] == [uri, uri, "0"]
-
-
 # -- credentials ---------------------------------------------------------------------------------
 
 
@@ -200,6 +192,6 @@ def test_neither_an_address_nor_a_configuration_shows_credentials():
             ]
         }
     )
-    (address,) = config.addresses()
+    address = resolve(config.sources[0].uri)
     assert "hunter2" not in repr(config) + repr(address) + address.name + address.safe_uri
     assert "hunter2" in address.uri
