@@ -58,7 +58,7 @@ def test_a_kernel_uses_neither_shuffles_nor_local_memory(name):
 
 
 def test_quantising_rounds_each_operation_as_the_cpu_does():
-    text = toolchain.ptx(kernels()["settle_vertices"], (7, 5))
+    text = ptx(kernels()["settle_vertices"], (7, 5))
     assert "div.rn.f32" in text
     assert not re.findall(r"fma\.|\.approx|\.ftz", text)
     # ptxas fuses a product with the sum that takes it.
