@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAME_KINDS",
+    "PUBLISHER",
     "Detection",
     "DevicePlanes",
     "Face",
@@ -57,6 +58,9 @@ class Kind(StrEnum):
     STATUS = "status"
     STATS = "stats"
 
+
+#: In place of a stream's name where the publisher speaks of itself; no stream may be called so.
+PUBLISHER = "_publisher"
 
 #: The kinds that one `FrameResult` gives, in the order of sending: the smallest first.
 FRAME_KINDS = (Kind.FACE, Kind.MESH, Kind.TEXTURE, Kind.DEPTH, Kind.IMAGE)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any, TextIO
 
+from streamprn.apps.liveness import liveness_json, silence
 from streamprn.records import Kind
 from streamprn.wire import (
     DepthMessage,
@@ -26,7 +27,8 @@ from streamprn.wire import (
     TopologyMessage,
 )
 from streamprn.wire.address import is_local
-from streamprn.wire.subscribe import Subscriber
+from streamprn.wire.heartbeat import HEARTBEAT_S
+from streamprn.wire.subscribe import Life, Liveness, Subscriber
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +54,7 @@ class _Stream:
     age_ns: int | None = None
     gaps: int = 0
     seq: int = -1
+    last_ns: int = 0
     arrivals: deque[int] = field(default_factory=lambda: deque(maxlen=512))
 
     def fps(self, now_ns: int) -> float:
@@ -73,6 +76,13 @@ class Board:
     def __init__(self, *, local: bool) -> None:
         self._local = local
         self._streams: dict[str, _Stream] = {}
+        self._silence = ""
+        self._fresh_ns = round(2e9 * HEARTBEAT_S)
+
+    def hear(self, liveness: Liveness) -> None:
+        """Take in whether the publisher lives."""
+        self._silence = silence(liveness)
+        self._fresh_ns = round(2e9 * liveness.heartbeat_s)
 
     def note(self, message: Message, gaps: int = 0) -> None:
         """Take in one message; `gaps` is what its stream misses so far."""
@@ -84,6 +94,7 @@ class Board:
             stream.faces = message.faces
             stream.size = "{}x{}".format(*message.frame_size_wh)
             stream.age_ns = _age_at_arrival(message, self._local)
+            stream.last_ns = message.received_ns
             if message.seq != stream.seq:  # several kinds tell of one frame
                 stream.seq = message.seq
                 stream.arrivals.append(message.received_ns)
@@ -116,12 +127,16 @@ class Board:
         ]
 
     def _row(self, name: str, stream: _Stream, now_ns: int) -> tuple[str, ...]:
+        if self._silence:
+            return (name, self._silence, stream.size, *[""] * 6, str(stream.gaps))
+        state = f"{stream.state}: {stream.cause}" if stream.cause else stream.state
+        if now_ns - stream.last_ns > self._fresh_ns:  # what was seen before is no news
+            return (name, _printable(state), stream.size, "0.0", *[""] * 5, str(stream.gaps))
         largest = max(stream.faces, key=_area, default=None)
         angles = ("", "", "")
         if largest is not None:
             pose = largest.pose
             angles = (f"{pose.yaw:+.1f}", f"{pose.pitch:+.1f}", f"{pose.roll:+.1f}")
-        state = f"{stream.state}: {stream.cause}" if stream.cause else stream.state
         age = "" if stream.age_ns is None else f"{stream.age_ns / 1e6:.1f}ms"
         fps = f"{stream.fps(now_ns):.1f}"
         faces = str(len(stream.faces))
@@ -137,6 +152,7 @@ def as_json(message: Message, *, local: bool, gaps: int = 0) -> dict[str, Any]:
         "stream": message.stream,
         "kind": message.kind.value,
         "seq": message.seq,
+        "run": message.run,
         "age_ms": _milliseconds(_age_at_arrival(message, local)),
         "gaps": gaps,
         "stamps_ns": {name: getattr(message.stamps, name) for name in message.stamps.__slots__},
@@ -272,10 +288,7 @@ def _show(
 ) -> int:
     local = is_local(subscriber.endpoint)
     if json_lines:
-        for message in messages:
-            if message is not None:
-                gaps = subscriber.gaps_of(message.stream)
-                print(json.dumps(as_json(message, local=local, gaps=gaps)), file=sink, flush=True)
+        _show_json(subscriber, messages, sink, local=local)
         return messages.count
     board = Board(local=local)
     terminal = console or _console(sink)
@@ -284,6 +297,19 @@ def _show(
     else:
         _show_lines(subscriber, messages, board, sink)
     return messages.count
+
+
+def _show_json(subscriber: Subscriber, messages: _Limited, sink: TextIO, *, local: bool) -> None:
+    told: tuple[Life, int] | None = None
+    for message in messages:
+        liveness = subscriber.liveness()
+        if told is not None and told != (liveness.state, liveness.restarts):
+            print(json.dumps(liveness_json(liveness)), file=sink, flush=True)
+        if liveness.state is not Life.WAITING:
+            told = (liveness.state, liveness.restarts)
+        if message is not None:
+            gaps = subscriber.gaps_of(message.stream)
+            print(json.dumps(as_json(message, local=local, gaps=gaps)), file=sink, flush=True)
 
 
 def _console(sink: TextIO) -> Console:
@@ -305,6 +331,7 @@ def _show_table(subscriber: Subscriber, messages: _Limited, board: Board, consol
                 board.note(message, subscriber.gaps_of(message.stream))
             if time.monotonic() >= due:
                 due = time.monotonic() + _TICK_S
+                board.hear(subscriber.liveness())
                 live.update(draw(), refresh=True)
         live.update(draw(), refresh=True)
 
@@ -317,6 +344,7 @@ def _show_lines(subscriber: Subscriber, messages: _Limited, board: Board, sink: 
             board.note(message, subscriber.gaps_of(message.stream))
         if time.monotonic() >= due:
             due = time.monotonic() + _LINE_S
+            board.hear(subscriber.liveness())
             lines = board.lines(time.monotonic_ns())
             if not lines and waiting:
                 lines, waiting = [_title(subscriber)], False
@@ -330,6 +358,11 @@ def _title(subscriber: Subscriber) -> str:
     if not counters.received:
         return f"waiting for {subscriber.endpoint}"
     title = f"{subscriber.endpoint}: {counters.received} messages, {counters.stale} skipped as old"
+    liveness = subscriber.liveness()
+    if liveness.restarts:
+        title += f", started again {liveness.restarts} times"
+    if silence(liveness):
+        title += f"; {silence(liveness)}"
     return f"{title}, {counters.errors} unreadable" if counters.errors else title
 
 
@@ -365,6 +398,8 @@ def _details(message: Message) -> dict[str, Any]:
             details["state"] = str(message.state)
             details["cause"] = message.cause
             details["attempt"] = message.attempt
+            details["frame_age_ms"] = _milliseconds(message.frame_age_ns)
+            details["frame_seq"] = message.frame_seq
         case StatsMessage():
             details["stats"] = dict(message.stats)
     return details

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from streamprn.config.redact import redact
 from streamprn.errors import InputError, SourceError
+from streamprn.records import PUBLISHER
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -222,7 +223,7 @@ def stream_names(sources: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
 def free_name(base: str, taken: Container[str]) -> str:
     """`base`, or where that is taken `base-2`, `base-3` and so on."""
     name, count = base, 2
-    while name in taken:
+    while name in taken or name == PUBLISHER:
         name = f"{base[: _NAME_LENGTH - _NUMBER_LENGTH]}-{count}"
         count += 1
     return name

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_EMPTY = r"(?s)\s*\S.*"
-NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
+NAME_PATTERN = r"(?!_publisher$)[A-Za-z0-9_.-]{1,64}"
 
 
 class _Checked:
@@ -276,6 +276,13 @@ class PublishConfig(_Checked):
     )
     stats_interval_s: float = setting(
         1.0, "Time between messages on `<stream>/stats`", unit="s", minimum=0.1, maximum=3600
+    )
+    heartbeat_s: float = setting(
+        1.0,
+        "Time between two messages that repeat each stream's state, and that of the publisher",
+        unit="s",
+        minimum=0.1,
+        maximum=3600,
     )
     curve_secret_file: str | None = setting(
         None,

@@ -57,6 +57,7 @@ def publisher(config: Config, topology: Topology) -> Publisher:
         mesh_format=settings.mesh_format,
         withheld=frozenset() if config.geometry.depth else frozenset({Kind.DEPTH}),
         curve=keys,
+        heartbeat_s=settings.heartbeat_s,
     )
 
 

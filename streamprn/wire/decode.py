@@ -46,13 +46,13 @@ _header_decoder = msgspec.msgpack.Decoder(Header)
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
 
 
-def peek(header: Buffer) -> int:
-    """The `seq` of a header, without decoding the rest.
+def peek(header: Buffer) -> Envelope:
+    """The `seq` and `run` of a header, without decoding the rest.
 
     Raises:
         WireError: it is no header of this version.
     """
-    return _read(_envelope_decoder, header).seq
+    return _read(_envelope_decoder, header)
 
 
 def decode(parts: Sequence[Buffer], received_ns: int = 0, received_wall_ns: int = 0) -> Message:
@@ -80,6 +80,7 @@ def decode(parts: Sequence[Buffer], received_ns: int = 0, received_wall_ns: int 
         "kind": Kind(name),
         "seq": header.seq,
         "stamps": Stamps(*msgspec.structs.astuple(header.stamps)),
+        "run": header.run,
         "received_ns": received_ns,
         "received_wall_ns": received_wall_ns,
     }
@@ -116,7 +117,10 @@ def _array(described: ArrayHeader, part: Buffer) -> AnyArray:
             f"array {described.name[:80]!r}: {len(part)} bytes do not fit "
             f"{described.dtype} {tuple(described.shape)}"
         )
-    array = np.frombuffer(part, dtype).reshape(described.shape)
+    try:
+        array = np.frombuffer(part, dtype).reshape(described.shape)
+    except ValueError as error:  # NumPy's own bounds, of arrays that are empty besides
+        raise WireError(f"array {described.name[:80]!r}: {error}") from error
     array.flags.writeable = False
     return array
 
@@ -224,7 +228,15 @@ def _build_status(header: Header, arrays: Arrays, common: dict[str, Any]) -> Mes
     if isinstance(status, UnsetType):
         raise WireError("status message without the key 'status'")
     state = _STATES.get(status.state, status.state)
-    return StatusMessage(**common, state=state, cause=status.cause, attempt=status.attempt)
+    return StatusMessage(
+        **common,
+        state=state,
+        cause=status.cause,
+        attempt=status.attempt,
+        interval_ns=status.interval,
+        frame_age_ns=status.frame_age,
+        frame_seq=status.frame_seq,
+    )
 
 
 def _build_stats(header: Header, arrays: Arrays, common: dict[str, Any]) -> Message:

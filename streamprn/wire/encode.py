@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -84,6 +85,7 @@ def encode_frame(
     published_ns: int,
     *,
     mesh_format: MeshFormat = "float32",
+    run: str = "",
 ) -> Parts:
     """One message about a frame; the arrays are views, valid while the result lives.
 
@@ -93,6 +95,7 @@ def encode_frame(
         faces: of `encode_faces`.
         published_ns: monotonic, the stamp `published`.
         mesh_format: how vertices travel.
+        run: of the publisher.
     """
     arrays = _frame_arrays(kind, result, mesh_format)
     frame = result.frame
@@ -100,6 +103,7 @@ def encode_frame(
         v=VERSION,
         stream=frame.stream,
         seq=frame.seq,
+        run=run,
         pts=frame.pts_ns,
         frame_w=frame.image.width,
         frame_h=frame.image.height,
@@ -117,26 +121,59 @@ def encode_frame(
     return _parts(kind, header, arrays)
 
 
-def encode_status(status: SourceStatus, seq: int, published_ns: int, wall_ns: int) -> Parts:
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a heartbeat tells besides the state; nanoseconds, None as long as there was no frame."""
+
+    interval_ns: int = 0
+    frame_age_ns: int | None = None
+    frame_seq: int | None = None
+
+
+def encode_status(
+    status: SourceStatus,
+    seq: int,
+    published_ns: int,
+    wall_ns: int,
+    *,
+    run: str = "",
+    pulse: Pulse | None = None,
+) -> Parts:
     """A `status` message; `wall_ns` counts where the status has no time of its own."""
+    pulse = pulse or Pulse()
     header = Header(
         v=VERSION,
         stream=status.stream,
         seq=seq,
+        run=run,
         stamps=StampsHeader(published=published_ns, wall=status.wall_ns or wall_ns),
-        status=StatusHeader(status.state.value, status.cause, status.attempt),
+        status=StatusHeader(
+            status.state.value,
+            status.cause,
+            status.attempt,
+            pulse.interval_ns,
+            pulse.frame_age_ns,
+            pulse.frame_seq,
+        ),
     )
     return _parts(Kind.STATUS, header, ())
 
 
 def encode_stats(
-    stream: str, stats: Mapping[str, Scalar], seq: int, published_ns: int, wall_ns: int
+    stream: str,
+    stats: Mapping[str, Scalar],
+    seq: int,
+    published_ns: int,
+    wall_ns: int,
+    *,
+    run: str = "",
 ) -> Parts:
     """A `stats` message: a flat map of names to numbers, texts, booleans or None."""
     header = Header(
         v=VERSION,
         stream=stream,
         seq=seq,
+        run=run,
         stamps=StampsHeader(published=published_ns, wall=wall_ns),
         stats=dict(stats),
     )
@@ -144,7 +181,13 @@ def encode_stats(
 
 
 def encode_topology(
-    stream: str, topology: TopologyArrays, seq: int, published_ns: int, wall_ns: int
+    stream: str,
+    topology: TopologyArrays,
+    seq: int,
+    published_ns: int,
+    wall_ns: int,
+    *,
+    run: str = "",
 ) -> Parts:
     """A `topology` message; indices take the smallest unsigned type that holds them."""
     count = int(topology.texel.shape[0])
@@ -162,6 +205,7 @@ def encode_topology(
         v=VERSION,
         stream=stream,
         seq=seq,
+        run=run,
         stamps=StampsHeader(published=published_ns, wall=wall_ns),
         topology=TopologyHeader(
             name=topology.name,

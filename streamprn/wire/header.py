@@ -14,6 +14,8 @@ VERSION = 1
 
 Vector3 = tuple[float, float, float]
 Count = Annotated[int, Meta(ge=0)]
+#: A length of an array along one axis.
+Length = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Scalar = str | int | float | bool | None
 
 
@@ -27,7 +29,7 @@ class ArrayHeader(Struct):
     name: str
     face: int | None
     dtype: str
-    shape: Annotated[list[Count], Meta(max_length=4)]
+    shape: Annotated[list[Length], Meta(max_length=4)]
     scale: Vector3 | UnsetType = UNSET
     offset: Vector3 | UnsetType = UNSET
 
@@ -77,11 +79,14 @@ class FaceHeader(Struct):
 
 
 class StatusHeader(Struct):
-    """`streamprn.records.SourceStatus`."""
+    """`streamprn.records.SourceStatus`, and what a heartbeat adds, in nanoseconds."""
 
     state: str
     cause: str = ""
     attempt: int = 0
+    interval: Count = 0
+    frame_age: int | None = None
+    frame_seq: int | None = None
 
 
 class TopologyHeader(Struct):
@@ -100,6 +105,7 @@ class Header(Struct):
     v: int
     stream: str
     seq: Count
+    run: str = ""
     pts: int | None = None
     frame_w: Count = 0
     frame_h: Count = 0
@@ -117,3 +123,4 @@ class Envelope(Struct):
 
     v: int
     seq: Count
+    run: str = ""

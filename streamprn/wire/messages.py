@@ -52,6 +52,7 @@ class Message:
         seq: of the frame within its stream (a gap means drops); `status`, `stats` and `topology`
             count their own messages.
         stamps: nanoseconds, 0 where they do not apply.
+        run: of the publisher, another one after each of its starts; "" where it is not told.
         received_ns: monotonic, when the subscriber took the message from its socket.
         received_wall_ns: the same moment by the wall clock.
     """
@@ -60,6 +61,7 @@ class Message:
     kind: Kind
     seq: int
     stamps: Stamps
+    run: str = ""
     received_ns: int
     received_wall_ns: int
 
@@ -165,14 +167,23 @@ class TopologyMessage(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusMessage(Message):
-    """Where a source stands, with the cause in words and the number of the attempt.
+    """Where a source stands; sent when that changes, and again with every heartbeat.
 
-    `state` is plain text where a later version of the publisher has a state unknown to this one.
+    Attributes:
+        state: plain text where a later version of the publisher has a state unknown to this one.
+        cause: in words.
+        attempt: number of the attempt to connect.
+        interval_ns: the next message of this kind comes within so long; 0 where none is promised.
+        frame_age_ns: since the last published frame was captured; None as long as there was none.
+        frame_seq: its number.
     """
 
     state: SourceState | str
     cause: str
     attempt: int
+    interval_ns: int = 0
+    frame_age_ns: int | None = None
+    frame_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

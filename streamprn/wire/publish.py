@@ -5,17 +5,19 @@ libzmq allows (a lock is the full memory barrier that it asks for). The lock is 
 microseconds, and no hand-over to an I/O thread of ours adds to the latency; libzmq's own I/O
 thread does the network. A small thread sleeps on the socket's file descriptor and reads
 subscriptions when they arrive, so that a late joiner gets its topology and last status at once
-even while no frame passes.
+even while no frame passes. It also sends the heartbeats.
 
 Bounds. When a subscriber's queue is full, sending waits one millisecond, since a burst may just
 have outrun libzmq's thread. Then that subscriber is left out, without another wait, until it has
-read half of its queue.
+read half of its queue. Subscriptions are taken in by turns of bounded length, and a peer that
+floods the publisher with them is disconnected (`streamprn.wire.subscriptions`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import selectors
 import socket
 import threading
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from streamprn.errors import InputError, PublishError
-from streamprn.records import FrameResult, Kind, SourceStatus
+from streamprn.records import PUBLISHER, FrameResult, Kind, SourceStatus
 from streamprn.wire import (
     FRAME_KINDS,
     MeshFormat,
@@ -36,13 +38,14 @@ from streamprn.wire import (
     encode_faces,
     encode_frame,
     encode_stats,
-    encode_status,
     encode_topology,
     kinds_wanted,
+    topic,
 )
 from streamprn.wire.address import is_local
 from streamprn.wire.bind import LINGER_MS, CurveKeys, bind_publisher
-from streamprn.wire.topics import MAX_TOPIC_BYTES
+from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
+from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
 
 if TYPE_CHECKING:
     from streamprn.wire.encode import TopologyArrays
@@ -52,7 +55,12 @@ __all__ = ["CurveKeys", "PublishCounters", "Publisher"]
 
 DEFAULT_BIND = "tcp://127.0.0.1:5870"
 
-_MAX_SUBSCRIPTIONS = 65_536
+_HEARTBEAT = topic(PUBLISHER, Kind.STATUS)
+#: Subscriptions taken in one turn: with a frame on its way out, and by the thread of their own.
+_TAKE_SENDING = 64
+_TAKE_IDLE = 256
+#: Between two greetings of one kind: they go to all who asked for it.
+_GREETING_PAUSE_NS = 20_000_000
 #: How long a greeting waits for room in a subscriber's queue.
 _GREETING_PATIENCE_NS = 1_000_000_000
 
@@ -64,7 +72,8 @@ class PublishCounters:
     """What a publisher did so far.
 
     Attributes:
-        messages: sent, each counted once whatever the number of subscribers.
+        messages: sent, each counted once whatever the number of subscribers; without those
+            on `_publisher/status`.
         bytes: of those messages.
         overruns: times that a subscriber's queue was found full; from then on that subscriber
             misses messages, which it sees as gaps in `seq`, until it reads again.
@@ -95,7 +104,12 @@ class Publisher:
         mesh_format: how vertices travel: "float32", or "int16" at half the size.
         withheld: kinds that nobody gets, whatever they subscribe to.
         curve: encrypt, with these server keys; subscribers need the public one.
+        heartbeat_s: seconds between two messages on `_publisher/status`, and on `<stream>/status`
+            of each stream, while somebody subscribes to them.
         context: to share with a subscriber on `inproc://`.
+
+    Attributes:
+        run: names this run in every message.
 
     Raises:
         PublishError: the address is malformed, in use, or not of this machine.
@@ -110,6 +124,7 @@ class Publisher:
         mesh_format: MeshFormat = "float32",
         withheld: frozenset[Kind] = frozenset(),
         curve: CurveKeys | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         if mesh_format not in ("float32", "int16"):
@@ -121,15 +136,18 @@ class Publisher:
         self._lock = threading.Lock()
         self._closed = False
         self._counters = PublishCounters()
-        self._subscriptions: set[bytes] = set()
+        self.run = secrets.token_hex(8)
+        self._subscriptions = Subscriptions()
+        self._budgets = PeerBudgets()
         self._wanted: dict[str, _Wanted] = {}
         self._default_topology = topology
         self._topologies: dict[str, TopologyArrays] = {}
         self._topology_parts: dict[str, Parts] = {}
-        self._status_parts: dict[str, Parts] = {}
+        self._heartbeats = Heartbeats(self.run, heartbeat_s)
         self._seqs: dict[tuple[str, Kind], int] = {}
         self._streams: set[str] = set()
         self._greetings: dict[tuple[str, Kind], int] = {}
+        self._greeted: dict[tuple[str, Kind], int] = {}
         try:
             self._socket = bind_publisher(self._context, bind, send_hwm, curve)
         except BaseException:
@@ -169,7 +187,7 @@ class Publisher:
         if found is None:
             # Under the lock, so that a new subscription does not meet an answer from before it.
             with self._lock:
-                kinds = kinds_wanted(stream, self._subscriptions) - self._withheld
+                kinds = self._subscriptions.kinds(stream) - self._withheld
                 found = _Wanted(kinds, tuple(kind for kind in FRAME_KINDS if kind in kinds))
                 self._wanted[stream] = found
         return found
@@ -185,22 +203,26 @@ class Publisher:
         published_ns = time.monotonic_ns()
         stream = result.frame.stream
         self._know(stream)
+        self._heartbeats.saw(stream, result.frame.seq, result.frame.captured_ns)
         kinds = self._look_up(stream).of_frames
         faces = encode_faces(result, visible=Kind.FACE in kinds) if kinds else []
         for kind in kinds:
-            self._send(
-                encode_frame(kind, result, faces, published_ns, mesh_format=self._mesh_format)
+            parts = encode_frame(
+                kind, result, faces, published_ns, mesh_format=self._mesh_format, run=self.run
             )
+            with self._lock:
+                self._send_now(parts)
         return published_ns
 
     def publish_status(self, status: SourceStatus) -> None:
         """Send a source's state, and keep it for those who join later."""
         self._know(status.stream)
         with self._lock:
-            seq = self._next_seq(status.stream, Kind.STATUS)
-            parts = encode_status(status, seq, time.monotonic_ns(), time.time_ns())
-            self._status_parts[status.stream] = parts
-            self._send_now(parts)
+            self._heartbeats.note(status)
+            self._send_now(self._encode_status(status.stream))
+
+    def _encode_status(self, stream: str) -> Parts:
+        return self._heartbeats.encode(stream, self._next_seq(stream, Kind.STATUS))
 
     def publish_stats(self, stream: str, stats: Mapping[str, Scalar]) -> None:
         """Send counters of a stream by name, if anybody wants them."""
@@ -209,7 +231,8 @@ class Publisher:
             with self._lock:
                 seq = self._next_seq(stream, Kind.STATS)
                 now = time.monotonic_ns()
-                self._send_now(encode_stats(stream, stats, seq, now, time.time_ns()))
+                parts = encode_stats(stream, stats, seq, now, time.time_ns(), run=self.run)
+                self._send_now(parts)
 
     def set_topology(self, stream: str, topology: TopologyArrays) -> None:
         """Say what the vertices of a stream mean; those who asked already get it now."""
@@ -225,17 +248,21 @@ class Publisher:
         with self._lock:
             self._streams.discard(stream)
             self._wanted.pop(stream, None)
-            for kept in (self._topologies, self._topology_parts, self._status_parts):
-                kept.pop(stream, None)
-            for kind in Kind:
-                self._seqs.pop((stream, kind), None)
-                self._greetings.pop((stream, kind), None)
+            self._heartbeats.forget(stream)
+            self._topologies.pop(stream, None)
+            self._topology_parts.pop(stream, None)
+            for numbers in (self._seqs, self._greetings, self._greeted):
+                for kind in Kind:
+                    numbers.pop((stream, kind), None)
 
     def close(self) -> None:
         """Close the socket; what is still queued gets a fifth of a second to leave."""
         with self._lock:
             if self._closed:
                 return
+            self._heartbeats.end()
+            if Kind.STATUS in self._subscriptions.kinds(PUBLISHER):
+                self._try(self._encode_status(PUBLISHER), zmq.DONTWAIT)
             self._closed = True
         self._wake()
         self._thread.join(timeout=2.0)
@@ -261,10 +288,6 @@ class Publisher:
         self._seqs[stream, kind] = seq
         return seq
 
-    def _send(self, parts: Parts) -> None:
-        with self._lock:
-            self._send_now(parts)
-
     def _send_now(self, parts: Parts) -> None:
         """Send, with the lock held."""
         if self._closed:
@@ -273,8 +296,8 @@ class Publisher:
             self._counters.overruns += 1
             self._send_past_the_full(parts)
         # Sending may have taken in subscriptions without the descriptor showing it again.
-        self._take_subscriptions()
-        if self._greetings:
+        more = self._take_subscriptions(_TAKE_SENDING)
+        if more or self._greetings:
             self._wake()
 
     def _try(self, parts: Parts, flags: int = 0) -> bool:
@@ -285,8 +308,9 @@ class Publisher:
             return False
         except zmq.ZMQError as error:
             raise PublishError(f"sending on {self.endpoint} failed: {error}") from error
-        self._counters.messages += 1
-        self._counters.bytes += sum(map(len, parts))
+        if parts[0] != _HEARTBEAT:
+            self._counters.messages += 1
+            self._counters.bytes += sum(map(len, parts))
         return True
 
     def _send_past_the_full(self, parts: Parts) -> None:
@@ -298,44 +322,70 @@ class Publisher:
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
 
     def _attend(self) -> None:
-        """The thread: read subscriptions as they come, greet late joiners."""
+        """The thread: read subscriptions as they come, greet late joiners, send heartbeats."""
         with selectors.DefaultSelector() as selector:
             selector.register(int(self._socket.getsockopt(zmq.FD)), selectors.EVENT_READ)
             selector.register(self._wake_read, selectors.EVENT_READ)
-            pause: float | None = 1.0
+            beat_ns = time.monotonic_ns() + self._heartbeats.interval_ns
+            pause = 0.0
             while True:
-                selector.select(pause)
+                selector.select(max(0.0, min(pause, (beat_ns - time.monotonic_ns()) / 1e9)))
                 self._drain_wake()
                 with self._lock:
                     if self._closed:
                         return
-                    self._take_subscriptions()
+                    more = self._take_subscriptions(_TAKE_IDLE)
                     self._send_greetings()
-                    pause = 0.002 if self._greetings else 1.0
+                    pause = 0.0 if more else 0.002 if self._greetings else 1.0
+                if time.monotonic_ns() >= beat_ns:
+                    beat_ns = max(beat_ns, time.monotonic_ns() - self._heartbeats.interval_ns)
+                    beat_ns += self._heartbeats.interval_ns
+                    self._beat()
 
-    def _take_subscriptions(self) -> None:
-        changed = False
-        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            parts = self._socket.recv_multipart(zmq.DONTWAIT)
+    def _beat(self) -> None:
+        """Repeat every state to those who ask for it, with the age of the stream's last frame."""
+        for stream in self._heartbeats.streams():
+            if Kind.STATUS not in self.wanted(stream):
+                continue
+            with self._lock:
+                if stream in self._heartbeats and not self._closed:
+                    self._send_now(self._encode_status(stream))
+
+    def _take_subscriptions(self, limit: int) -> bool:
+        """Take in so many subscriptions at most, with the lock held; whether more may wait."""
+        changed = more = False
+        for _ in range(limit):
+            more = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+            if not more:
+                break
+            parts = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
             changed |= len(parts) == 1 and self._take(parts[0])
         if changed:
             self._wanted = {}
+        return more
 
-    def _take(self, message: bytes) -> bool:
+    def _take(self, message: zmq.Frame) -> bool:
         """Note one subscription; whether it was one that may match a topic."""
-        prefix = message[1:]
-        if message[:1] == b"\x00":
+        data = message.bytes
+        prefix = data[1:]
+        if data[:1] == b"\x00":
             self._subscriptions.discard(prefix)
             return True
-        full = len(self._subscriptions) >= _MAX_SUBSCRIPTIONS
-        if message[:1] != b"\x01" or len(prefix) > MAX_TOPIC_BYTES or full:
+        self._spend(message)
+        if data[:1] != b"\x01" or not self._subscriptions.add(prefix):
             self._counters.ignored += 1
             return False
-        self._subscriptions.add(prefix)
-        for stream in self._streams:
+        for stream in (PUBLISHER, *self._streams):
             for kind in kinds_wanted(stream, (prefix,)) & {Kind.STATUS, Kind.TOPOLOGY}:
                 self._greet(stream, kind)
         return True
+
+    def _spend(self, message: zmq.Frame) -> None:
+        try:
+            descriptor = int(message.get(zmq.SRCFD))
+        except zmq.ZMQError:  # it came from within this process
+            return
+        self._budgets.spend(descriptor)
 
     def _greet(self, stream: str, kind: Kind) -> None:
         self._greetings.setdefault((stream, kind), time.monotonic_ns() + _GREETING_PATIENCE_NS)
@@ -343,18 +393,26 @@ class Publisher:
     def _send_greetings(self) -> None:
         """Send what late joiners wait for, as far as their queues have room."""
         for (stream, kind), deadline in list(self._greetings.items()):
-            wanted = kind in kinds_wanted(stream, self._subscriptions)
+            now = time.monotonic_ns()
+            if now - self._greeted.get((stream, kind), 0) < _GREETING_PAUSE_NS:
+                continue
+            wanted = kind in self._subscriptions.kinds(stream)
             parts = self._greeting(stream, kind) if wanted else None
             if parts is not None and not self._try(parts, zmq.DONTWAIT):
-                if time.monotonic_ns() < deadline:
+                if now < deadline:
                     return
                 self._counters.overruns += 1
                 self._send_past_the_full(parts)
             del self._greetings[stream, kind]
+            self._greeted[stream, kind] = now
 
     def _greeting(self, stream: str, kind: Kind) -> Parts | None:
         if kind is Kind.STATUS:
-            return self._status_parts.get(stream)
+            if stream not in self._heartbeats:
+                return None
+            return self._heartbeats.last(stream) or self._encode_status(stream)
+        if stream == PUBLISHER:
+            return None
         topology = self._topologies.get(stream, self._default_topology)
         if topology is not None and stream not in self._topology_parts:
             self._topology_parts[stream] = encode_topology(
@@ -363,6 +421,7 @@ class Publisher:
                 self._next_seq(stream, Kind.TOPOLOGY),
                 time.monotonic_ns(),
                 time.time_ns(),
+                run=self.run,
             )
         return self._topology_parts.get(stream)
 

@@ -7,28 +7,34 @@ with Subscriber("tcp://127.0.0.1:5870", "cam1/face") as messages:
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 import zmq
 
 from streamprn.errors import InputError, WireError
-from streamprn.records import Kind
-from streamprn.wire import Message, decode, parse_topic, peek
+from streamprn.records import PUBLISHER, Kind, SourceState
+from streamprn.wire import Message, StatusMessage, decode, parse_topic, peek, topic
 from streamprn.wire.address import has_bad_port
 
 if TYPE_CHECKING:
     import zmq.asyncio
 
-__all__ = ["SubscribeCounters", "Subscriber"]
+__all__ = ["Life", "Liveness", "SubscribeCounters", "Subscriber"]
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _MAX_TOPICS = 4096
 #: Messages taken from the socket in one go; a bound, so that a flood cannot hold the reader.
 _DRAIN = 256
+_HEARTBEAT = topic(PUBLISHER, Kind.STATUS)
+_HEARTBEAT_NS = 1_000_000_000
+_LONGEST_INTERVAL_NS = 3_600_000_000_000
+_RUN_LENGTH = 64
 _KNOWN_KINDS = frozenset(kind.value for kind in Kind)
 
 
@@ -51,6 +57,35 @@ class SubscribeCounters:
     errors: int = 0
     ignored: int = 0
     last_error: str = ""
+
+
+class Life(StrEnum):
+    """Whether a publisher gives signs of life."""
+
+    WAITING = "waiting"
+    ALIVE = "alive"
+    SILENT = "silent"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """What is known of a publisher's life.
+
+    Attributes:
+        state: `waiting` until something came; `silent` where nothing came for two heartbeats;
+            `ended` where it said so before it closed.
+        silent_s: seconds since anything came, NaN where nothing did.
+        run: of the publisher; another one after a restart. "" until it is known.
+        restarts: how often `run` changed.
+        heartbeat_s: the interval that the publisher promises.
+    """
+
+    state: Life
+    silent_s: float
+    run: str
+    restarts: int
+    heartbeat_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +118,9 @@ class Subscriber:
     Attributes:
         counters: see `SubscribeCounters`.
 
+    Besides `topics` it asks for the publisher's heartbeat, so that `liveness` can tell a street
+    without faces from a publisher that is gone.
+
     Raises:
         InputError: the endpoint or the key is malformed.
     """
@@ -107,9 +145,12 @@ class Subscriber:
         self._pending: OrderedDict[bytes, _Raw] = OrderedDict()
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
         self._async: zmq.asyncio.Socket | None = None
+        self._heard = _Heard()
         prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
+        self._heartbeat_asked = sum(map(_asks_for_heartbeat, prefixes))
         try:
-            self._socket = _connect(self._context, endpoint, prefixes, receive_hwm, server_key)
+            asked = (*prefixes, _HEARTBEAT.decode("ascii"))
+            self._socket = _connect(self._context, endpoint, asked, receive_hwm, server_key)
         except BaseException:
             if self._own_context:
                 self._context.term()
@@ -139,16 +180,24 @@ class Subscriber:
 
     def subscribe(self, topic: str) -> None:
         """Ask for one more prefix."""
+        self._heartbeat_asked += _asks_for_heartbeat(topic)
         self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
     def unsubscribe(self, topic: str) -> None:
         """Take back what was asked for; messages under way still come."""
+        self._heartbeat_asked -= _asks_for_heartbeat(topic)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, topic.encode())
 
     def gaps_of(self, stream: str) -> int:
         """Messages of one stream that never came, over all its kinds."""
         prefix = f"{stream}/".encode()
         return sum(seen.gaps for name, seen in self._seen.items() if name.startswith(prefix))
+
+    def liveness(self) -> Liveness:
+        """Whether the publisher gives signs of life; takes in what waits in the socket."""
+        if not self._socket.closed:
+            self._drain()
+        return self._heard.liveness(time.monotonic_ns())
 
     @property
     def gaps(self) -> int:
@@ -227,13 +276,29 @@ class Subscriber:
             if kind not in _KNOWN_KINDS:
                 self.counters.ignored += 1
                 return
-            self._note(name, peek(parts[1].buffer))
+            head = peek(parts[1].buffer)
+            now = time.monotonic_ns()
+            if self._heard.note(head.run, now):
+                self._seen.clear()
+            if name == _HEARTBEAT and self._hear([part.buffer for part in parts], now):
+                return
+            self._note(name, head.seq)
         except WireError as error:
             self._reject(error)
             return
         if name in self._pending:
             self.counters.stale += 1
-        self._pending[name] = _Raw(parts, time.monotonic_ns(), time.time_ns())
+        self._pending[name] = _Raw(parts, now, time.time_ns())
+
+    def _hear(self, parts: list[memoryview], now_ns: int) -> bool:
+        """Take in a heartbeat of the publisher; whether nobody asked to see it."""
+        message = decode(parts)
+        if isinstance(message, StatusMessage):
+            self._heard.beat(message, now_ns)
+        if self._heartbeat_asked:
+            return False
+        self.counters.received -= 1
+        return True
 
     def _note(self, name: bytes, seq: int) -> None:
         """Count what is missing before `seq`. A step back is a publisher that started again."""
@@ -247,6 +312,52 @@ class Subscriber:
     def _reject(self, error: WireError) -> None:
         self.counters.errors += 1
         self.counters.last_error = str(error)
+
+
+class _Heard:
+    """Signs of life."""
+
+    def __init__(self) -> None:
+        self._last_ns = 0
+        self._run = ""
+        self._restarts = 0
+        self._interval_ns = _HEARTBEAT_NS
+        self._ended = False
+
+    def note(self, run: str, now_ns: int) -> bool:
+        """Note that a message of a run came; whether the publisher has started again."""
+        self._last_ns = now_ns
+        self._ended = False
+        if not run or run[:_RUN_LENGTH] == self._run:
+            return False
+        again = bool(self._run)
+        self._run = run[:_RUN_LENGTH]
+        self._restarts += again
+        return again
+
+    def beat(self, message: StatusMessage, now_ns: int) -> None:
+        """Note a heartbeat."""
+        self._last_ns = now_ns
+        self._ended = message.state is SourceState.ENDED
+        if 0 < message.interval_ns <= _LONGEST_INTERVAL_NS:
+            self._interval_ns = message.interval_ns
+
+    def liveness(self, now_ns: int) -> Liveness:
+        """What that means now."""
+        silent_ns = now_ns - self._last_ns
+        if not self._last_ns:
+            state = Life.WAITING
+        elif self._ended:
+            state = Life.ENDED
+        else:
+            state = Life.SILENT if silent_ns > 2 * self._interval_ns else Life.ALIVE
+        silent_s = silent_ns / 1e9 if self._last_ns else math.nan
+        return Liveness(state, silent_s, self._run, self._restarts, self._interval_ns / 1e9)
+
+
+def _asks_for_heartbeat(prefix: str) -> bool:
+    """Whether somebody means the publisher's heartbeat, and not just everything."""
+    return prefix != "" and _HEARTBEAT.startswith(prefix.encode())
 
 
 def _connect(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from streamprn.errors import InputError, WireError
-from streamprn.records import Kind
+from streamprn.records import PUBLISHER, Kind
 
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TOPIC = re.compile(rb"([A-Za-z0-9_.-]{1,64})/([a-z]{1,32})")
@@ -20,8 +20,10 @@ def check_stream(name: str) -> str:
 
     Raises:
         InputError: it is empty, longer than 64 characters, or has other characters than letters,
-            digits, `_`, `.` and `-`.
+            digits, `_`, `.` and `-`, or is that of the publisher itself.
     """
+    if name == PUBLISHER:
+        raise InputError(f"{name!r} is the publisher's own", hint="choose another name")
     if not _STREAM.fullmatch(name):
         raise InputError(
             f"{name!r} cannot name a stream",
@@ -50,7 +52,12 @@ def parse_topic(data: bytes) -> tuple[str, str]:
 def kinds_wanted(stream: str, subscriptions: Iterable[bytes]) -> frozenset[Kind]:
     """The kinds of a stream that some subscription matches.
 
-    A subscription is a prefix of the topic, byte for byte; the empty one matches everything.
+    A subscription is a prefix of the topic, byte for byte; the empty one matches everything. Of a
+    set, the time does not depend on its size.
     """
-    prefixes = tuple(subscriptions)
-    return frozenset(kind for kind in Kind if topic(stream, kind).startswith(prefixes))
+    known = subscriptions if isinstance(subscriptions, Set) else frozenset(subscriptions)
+    return frozenset(kind for kind in Kind if _matches(topic(stream, kind), known))
+
+
+def _matches(name: bytes, prefixes: Set[bytes]) -> bool:
+    return any(name[:length] in prefixes for length in range(len(name) + 1))

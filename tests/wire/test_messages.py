@@ -242,6 +242,15 @@ def test_an_array_that_does_not_fit_its_description_is_a_wire_error(changes):
         decode(with_header(parts, arrays=[described]))
 
 
+@pytest.mark.parametrize("shape", [[2**64 - 1, 0], [2**63, 0], [2**31 - 1] * 3 + [0]])
+def test_an_empty_array_of_an_absurd_shape_is_a_wire_error(shape):
+    parts = parts_of(Kind.MESH)
+    described = msgpack.unpackb(parts[1])["arrays"][0] | {"shape": shape}
+    changed = with_header(parts, arrays=[described])
+    with pytest.raises(WireError):
+        decode([*changed[:2], b""])
+
+
 def test_a_topology_that_points_outside_itself_is_a_wire_error():
     sent = make_topology()
     sent.mirror[3] = sent.vertex_count
@@ -316,6 +325,6 @@ def test_a_header_nested_a_million_deep_is_a_wire_error():
 
 
 def test_peeking_tells_the_number_alone():
-    assert peek(parts_of(Kind.FACE, make_result(seq=12))[1]) == 12
+    assert peek(parts_of(Kind.FACE, make_result(seq=12))[1]).seq == 12
     with pytest.raises(WireError):
         peek(b"\x80")

@@ -74,6 +74,7 @@ def test_every_kind_can_be_read(setup):
     check_topology(topology, *messages["cam1/topology"])
     assert messages["cam1/status"][0]["status"] == {
         "state": "live", "cause": "all well", "attempt": 2,
+        "interval": 1_000_000_000, "frame_age": None, "frame_seq": None,
     }  # fmt: skip
     assert messages["cam1/stats"][0]["stats"] == {"fps": 29.5}
 
