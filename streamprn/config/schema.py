@@ -313,7 +313,7 @@ class RecordConfig(_Checked):
 
     dir: str | None = setting(
         None,
-        "Folder for recordings, one .sprn file a stream; null records nothing",
+        "Folder for recordings, in it one folder a stream; null records nothing",
         pattern=NOT_EMPTY,
     )
     kinds: tuple[str, ...] = setting(
@@ -321,6 +321,24 @@ class RecordConfig(_Checked):
         "What to record: a list",
         choices=tuple(kind.value for kind in FRAME_KINDS),
         max_items=len(FRAME_KINDS),
+    )
+    segment_mb: int = setting(
+        256, "A file of a recording ends at this size", unit="MiB", minimum=1, maximum=1_000_000
+    )
+    segment_s: float = setting(600.0, "and at this age", unit="s", minimum=1, maximum=1_000_000)
+    keep_mb: int | None = setting(
+        None,
+        "Size of all files of a stream, beyond which the oldest are deleted; null keeps all",
+        unit="MiB",
+        minimum=1,
+        maximum=1_000_000_000,
+    )
+    keep_hours: float | None = setting(
+        None,
+        "Age at which files are deleted; null keeps all",
+        unit="h",
+        minimum=0.001,
+        maximum=1_000_000,
     )
 
 

@@ -71,6 +71,13 @@ def recorders(config: Config, topology: Topology) -> list[Recorder]:
     if settings.dir is None:
         return []
     from streamprn.wire.record import Recorder
+    from streamprn.wire.segments import Limits
 
     kinds = [Kind(kind) for kind in settings.kinds]
-    return [Recorder(Path(settings.dir), topology, kinds, config.publish.mesh_format)]
+    limits = Limits(
+        segment_bytes=settings.segment_mb << 20,
+        segment_s=settings.segment_s,
+        keep_bytes=None if settings.keep_mb is None else settings.keep_mb << 20,
+        keep_s=None if settings.keep_hours is None else settings.keep_hours * 3600,
+    )
+    return [Recorder(Path(settings.dir), topology, kinds, config.publish.mesh_format, limits)]

@@ -214,6 +214,14 @@ class Publisher:
                 self._send_now(parts)
         return published_ns
 
+    def relay(self, stream: str, kind: Kind, parts: Parts, seq: int, captured_ns: int) -> None:
+        """Send a message about a frame that is encoded already, if anybody wants it."""
+        self._know(stream)
+        self._heartbeats.saw(stream, seq, captured_ns)
+        if kind in self.wanted(stream):
+            with self._lock:
+                self._send_now(parts)
+
     def publish_status(self, status: SourceStatus) -> None:
         """Send a source's state, and keep it for those who join later."""
         self._know(status.stream)

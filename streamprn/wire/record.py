@@ -1,21 +1,25 @@
-"""Recordings: the messages of a run in files, one a stream, and reading them back.
+"""Recordings: the messages of a run in files, and reading them back.
 
-A recording is a sequence of MessagePack arrays `[topic, header, array 0, ...]`: exactly the parts
-of the messages that docs/wire-format.md describes. The topology comes first.
+A recording is a sequence of MessagePack arrays `[topic, header, array 0, ..., checksum]`: the parts
+of the messages that docs/wire-format.md describes, and their CRC-32. The topology comes first.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
+import threading
 import time
-from typing import IO, TYPE_CHECKING, Final
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgpack
-import msgspec
 
 from streamprn.errors import InputError, WireError
 from streamprn.records import Kind
 from streamprn.wire import decode, encode_faces, encode_frame, encode_topology
+from streamprn.wire.segments import SUFFIX, Limits, Segment, checksum, retire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,24 +29,64 @@ if TYPE_CHECKING:
     from streamprn.wire import MeshFormat, Message, Parts
     from streamprn.wire.encode import TopologyArrays
 
-SUFFIX = ".sprn"
+__all__ = ["RecordStatistics", "Recorder", "read", "read_parts"]
+
 # Far above what is recorded: an 8K picture has 100 MB, a message of 64 meshes 34 MB.
 MAX_PART_BYTES: Final = 256 << 20
 MAX_MESSAGE_BYTES: Final = 512 << 20
 MAX_PARTS: Final = 4096
 _READ_BYTES: Final = 1 << 18
+#: What may wait for the disk. More is left out of the recording: a frame never waits.
+WAITING_BYTES: Final = 64 << 20
+#: How soon a recording that had to stop is tried again.
+RETRY_S: Final = 5.0
+#: How often segments are looked after.
+CARE_S: Final = 1.0
+IDLE_S: Final = 60.0
+CLOSE_S: Final = 5.0
 _log = logging.getLogger(__name__)
-_encoder = msgspec.msgpack.Encoder()
+
+
+@dataclass(slots=True)
+class RecordStatistics:
+    """What a recorder has done.
+
+    Attributes:
+        frames: written.
+        bytes: of those.
+        lost: frames that are missing in the recording: the disk was full or too slow.
+        waiting_bytes: for the disk, now.
+        trouble: why nothing is written now, in words; "" while all is well.
+    """
+
+    frames: int = 0
+    bytes: int = 0
+    lost: int = 0
+    waiting_bytes: int = 0
+    trouble: str = ""
+
+
+class _Item(NamedTuple):
+    stream: str
+    messages: list[Parts]
+    seq: int
+    wall_ns: int
+    size: int
 
 
 class Recorder:
-    """Writes every result below a folder, `<folder>/<stream>.sprn`; a sink of the pipeline.
+    """Writes every result below a folder; a sink of the pipeline.
+
+    A thread of its own writes (see `streamprn.wire.segments` for the files). Where the disk is
+    full, refuses or is too slow, frames are missing in the recording and counted, the log says so
+    once, and it goes on by itself when there is room; the pipeline never waits.
 
     Args:
-        folder: made where it does not exist. Recordings in it are overwritten.
+        folder: made where it does not exist. Nothing in it is overwritten.
         topology: of the engine.
         kinds: what to record, of `face`, `mesh`, `depth`, `texture`, `image`.
         mesh_format: "float32", or "int16" at half the size.
+        limits: how large it may grow.
 
     Raises:
         InputError: the folder cannot be made.
@@ -54,13 +98,22 @@ class Recorder:
         topology: TopologyArrays,
         kinds: Sequence[Kind] = (Kind.FACE,),
         mesh_format: MeshFormat = "float32",
+        limits: Limits | None = None,
     ) -> None:
         self.wanted = frozenset(kinds)
         self._folder = folder
         self._topology = topology
         self._kinds = tuple(kinds)
         self._mesh_format: MeshFormat = mesh_format
-        self._files: dict[str, IO[bytes]] = {}
+        self._limits = limits or Limits()
+        self._run = secrets.token_hex(8)
+        self._segments: dict[str, Segment] = {}
+        self._statistics = RecordStatistics()
+        self._told_lost = 0
+        self._retry_s = 0.0
+        self._items: deque[_Item] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -68,41 +121,122 @@ class Recorder:
                 f"{folder}: cannot be used for recordings: {error.strerror}",
                 hint="name another folder",
             ) from error
+        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
+        self._thread.start()
+
+    def statistics(self) -> RecordStatistics:
+        """A snapshot; may be called from any thread."""
+        return replace(self._statistics)
 
     def take(self, result: FrameResult, published_ns: int) -> None:
-        """Write one frame.
-
-        Raises:
-            InputError: the file cannot be written (any longer).
-        """
-        stream = result.frame.stream
-        try:
-            file = self._files.get(stream) or self._open(stream)
-            faces = encode_faces(result, visible=Kind.FACE in self.wanted)
-            for kind in self._kinds:
-                parts = encode_frame(
-                    kind, result, faces, published_ns, mesh_format=self._mesh_format
-                )
-                file.write(_encoder.encode(parts))
-        except OSError as error:
-            raise InputError(
-                f"{self._folder}: recording stopped: {error.strerror}",
-                hint="free some space, or record fewer kinds",
-            ) from error
+        """Record one frame; never waits."""
+        faces = encode_faces(result, visible=Kind.FACE in self.wanted)
+        messages = [
+            encode_frame(
+                kind, result, faces, published_ns, mesh_format=self._mesh_format, run=self._run
+            )
+            for kind in self._kinds
+        ]
+        size = sum(len(part) for parts in messages for part in parts)
+        frame = result.frame
+        with self._changed:
+            if self._closed or self._statistics.waiting_bytes + size > WAITING_BYTES:
+                self._lose("the disk is too slow")
+                return
+            self._items.append(_Item(frame.stream, messages, frame.seq, frame.wall_ns, size))
+            self._statistics.waiting_bytes += size
+            self._changed.notify()
 
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            file.close()
+        """Write what waits, for five seconds at most, and close the files."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            _log.warning("%s: the disk does not take the end of the recording", self._folder)
 
-    def _open(self, stream: str) -> IO[bytes]:
-        file = (self._folder / f"{stream}{SUFFIX}").open("wb")
-        self._files[stream] = file
-        parts: Parts = encode_topology(
-            stream, self._topology, 0, time.monotonic_ns(), time.time_ns()
-        )
-        file.write(_encoder.encode(parts))
-        return file
+    def _work(self) -> None:
+        due_s = time.monotonic() + CARE_S
+        while True:
+            item = self._next(due_s)
+            if item is not None:
+                self._write(item)
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + CARE_S
+                self._look_after()
+            with self._changed:
+                if self._closed and not self._items:
+                    break
+        for segment in self._segments.values():
+            segment.close()
+
+    def _next(self, due_s: float) -> _Item | None:
+        with self._changed:
+            if not self._items and not self._closed:
+                self._changed.wait(max(0.0, due_s - time.monotonic()))
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._statistics.waiting_bytes -= item.size
+            return item
+
+    def _write(self, item: _Item) -> None:
+        if time.monotonic() < self._retry_s:
+            self._lose(self._statistics.trouble)
+            return
+        try:
+            segment = self._segment(item.stream)
+            segment.write(item.messages, item.seq, item.wall_ns)
+        except OSError as error:
+            self._stop(item.stream, error)
+            return
+        self._statistics.frames += 1
+        self._statistics.bytes += item.size
+        if self._statistics.trouble and self._statistics.waiting_bytes < WAITING_BYTES // 2:
+            missing = self._statistics.lost - self._told_lost
+            self._told_lost = self._statistics.lost
+            self._statistics.trouble = ""
+            _log.warning("%s: recording goes on; %d frames are missing", self._folder, missing)
+
+    def _segment(self, stream: str) -> Segment:
+        segment = self._segments.get(stream)
+        if segment is not None and self._full(segment):
+            del self._segments[stream]
+            segment.close()
+            segment = None
+        if segment is None:
+            now = time.monotonic_ns()
+            first = encode_topology(stream, self._topology, 0, now, time.time_ns(), run=self._run)
+            segment = self._segments[stream] = Segment(self._folder / stream, self._run, first)
+            retire(self._folder / stream, self._limits, segment.info.file)
+        return segment
+
+    def _full(self, segment: Segment) -> bool:
+        age_s = time.monotonic() - segment.opened_s
+        return segment.info.bytes >= self._limits.segment_bytes or age_s >= self._limits.segment_s
+
+    def _stop(self, stream: str, error: OSError) -> None:
+        segment = self._segments.pop(stream, None)
+        if segment is not None:
+            segment.close()
+        self._retry_s = time.monotonic() + RETRY_S
+        self._lose(error.strerror or str(error))
+
+    def _lose(self, why: str) -> None:
+        with self._changed:
+            self._statistics.lost += 1
+            told, self._statistics.trouble = bool(self._statistics.trouble), why
+        if not told:
+            _log.warning("%s: recording stopped: %s; it is tried again", self._folder, why)
+
+    def _look_after(self) -> None:
+        """Close the segments to which nothing came for a while."""
+        now = time.monotonic()
+        for stream, segment in list(self._segments.items()):
+            if now - segment.touched_s > IDLE_S:
+                del self._segments[stream]
+                segment.close()
 
 
 def read(path: Path) -> Iterator[Message]:
@@ -115,6 +249,15 @@ def read(path: Path) -> Iterator[Message]:
         InputError: the file cannot be opened.
         WireError: it is no recording, or damaged; the error names the number of the message.
     """
+    for number, parts in enumerate(read_parts(path)):
+        try:
+            yield decode(parts)
+        except WireError as error:
+            raise _damaged(path, number, error) from error
+
+
+def read_parts(path: Path) -> Iterator[list[bytes]]:
+    """The parts of the messages of a recording, as `read`, without their meaning."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -123,18 +266,22 @@ def read(path: Path) -> Iterator[Message]:
         number = 0
         try:
             for parts in _split(file):
-                yield decode(parts)
+                yield parts
                 number += 1
         except msgpack.OutOfData:
             _log.warning("%s: cut off within message %d", path, number)
         except (ValueError, msgpack.UnpackException) as error:
-            # The messages of MessagePack's errors may be empty.
-            reason = str(error) or type(error).__name__
-            other = "" if number else ", or the file is not a recording of StreamPRN"
-            raise WireError(
-                f"{path}: message {number} is damaged{other}: {reason}",
-                hint="" if number else f"recordings end in {SUFFIX}",
-            ) from error
+            raise _damaged(path, number, error) from error
+
+
+def _damaged(path: Path, number: int, error: Exception) -> WireError:
+    # The messages of MessagePack's errors may be empty.
+    reason = str(error) or type(error).__name__
+    other = "" if number else ", or the file is not a recording of StreamPRN"
+    return WireError(
+        f"{path}: message {number} is damaged{other}: {reason}",
+        hint="" if number else f"recordings end in {SUFFIX}",
+    )
 
 
 def _split(file: IO[bytes]) -> Iterator[list[bytes]]:
@@ -170,8 +317,12 @@ def _parts(unpacker: msgpack.Unpacker, count: int) -> list[bytes]:
         raise ValueError(f"{count} parts")
     end = unpacker.tell() + MAX_MESSAGE_BYTES
     parts: list[bytes] = []
-    for _ in range(count):
-        part = unpacker.unpack()
+    for place in range(count):
+        part: Any = unpacker.unpack()
+        if isinstance(part, int) and place == count - 1 > 0:
+            if part != checksum(parts):
+                raise ValueError("its checksum is wrong")
+            break
         if not isinstance(part, bytes):
             raise ValueError(f"part {len(parts)} is no binary")
         if unpacker.tell() > end:

@@ -10,7 +10,13 @@ from streamprn.errors import InputError, WireError
 from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind
 from streamprn.wire.record import Recorder, read
+from streamprn.wire.segments import recordings
 from tests.live.conftest import Collector
+
+
+def the_file(folder):
+    (path,) = recordings(folder)["cam"]
+    return path
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def recorded(engine, detector, clips, tmp_path):
 
 def test_a_recording_gives_back_the_topology_and_every_face_and_mesh(recorded, engine):
     folder, seen = recorded
-    messages = list(read(folder / "cam.sprn"))
+    messages = list(read(the_file(folder)))
     assert [message.kind for message in messages] == [Kind.TOPOLOGY] + [Kind.FACE, Kind.MESH] * 10
     assert np.array_equal(messages[0].triangles, engine.topology.triangles)
     for result, face, mesh in zip(seen.results, messages[1::2], messages[2::2], strict=True):
@@ -43,7 +49,7 @@ def test_a_recording_gives_back_the_topology_and_every_face_and_mesh(recorded, e
 
 def test_a_recording_that_was_cut_off_gives_what_is_whole(recorded):
     folder, _ = recorded
-    whole = (folder / "cam.sprn").read_bytes()
+    whole = the_file(folder).read_bytes()
     cut = folder / "cut.sprn"
     cut.write_bytes(whole[: len(whole) - 1000])
     assert len(list(read(cut))) == 20
