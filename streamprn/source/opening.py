@@ -208,15 +208,15 @@ def describe_error(
         return error
     for kind, (what, hint) in _REFUSED.items():
         if isinstance(error, kind):
-            return SourceRefusedError(what, uri=shown, hint=hint)
+            return SourceRefusedError(what, uri=shown, hint=address.doubt or hint)
     for kind, (what, hint) in _FAILED.items():
         if isinstance(error, kind):
             if kind is av.FileNotFoundError and address.kind is SourceKind.WEBCAM:
                 return SourceError("no such webcam", uri=shown, hint="see `streamprn doctor`")
             unreadable = _unreadable(address) if kind is av.InvalidDataError else ""
-            return SourceError(unreadable or what, uri=shown, hint=hint)
+            return SourceError(unreadable or what, uri=shown, hint=address.doubt or hint)
     reason = getattr(error, "strerror", None) or type(error).__name__
-    hint = "check the filter graph" if address.kind is SourceKind.LAVFI else ""
+    hint = "check the filter graph" if address.kind is SourceKind.LAVFI else address.doubt
     return SourceError(f"cannot be {did}: {reason}", uri=shown, hint=hint)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 import av
@@ -12,6 +13,7 @@ import av
 from streamprn.config.address import SourceKind
 from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
 from streamprn.records import SourceState, SourceStatus
+from streamprn.redact import redact_text
 from streamprn.source.control import Control
 from streamprn.source.deliver import Delivery, SourceCounters
 from streamprn.source.interrupt import interruptible
@@ -163,8 +165,10 @@ class SourceReader:
         except av.FFmpegError as error:
             self._report(SourceState.FAILED, str(describe_error(error, self.address)))
         except Exception as error:  # noqa: BLE001
-            # A thread's last line of defence: a stream must not die without a word.
-            _log.error("source %s: unexpected error", self.address.name, exc_info=True)
+            # A thread's last line of defence: a stream must not die without a word. The traceback
+            # of another library may hold the address.
+            trace = redact_text(traceback.format_exc())
+            _log.error("source %s: unexpected error\n%s", self.address.name, trace)
             self._report(SourceState.FAILED, f"unexpected {type(error).__name__}: {error}")
         finally:
             self.channel.close()
