@@ -107,6 +107,10 @@ class Address:
     @property
     def safe_uri(self) -> str:
         """The address without credentials."""
+        if self.kind is SourceKind.PIPE and self.uri == "-":
+            return "standard input"
+        if self.kind is SourceKind.SCREEN:
+            return f"screen:{self.uri}"
         shown = redact(self.uri)
         return f"lavfi:{shown}" if self.kind is SourceKind.LAVFI else shown
 

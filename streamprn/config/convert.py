@@ -306,6 +306,8 @@ def _check_source(values: Mapping[str, Any]) -> None:
 
 
 def _check_names(sources: Sequence[tuple[str | None, str]]) -> None:
+    if [uri.strip() for _, uri in sources].count("-") > 1:
+        raise ProblemError(("sources",), "standard input (-) can be read once")
     seen: dict[str, int] = {}
     for index, (name, _) in enumerate(sources):
         if name is None:

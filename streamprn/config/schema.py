@@ -35,8 +35,9 @@ class SourceConfig(_Checked):
     """
 
     uri: str = required(
-        "What to read: a video file, picture or folder of pictures; rtsp://, http:// or https://; "
-        "a webcam's number or /dev/videoN; lavfi:GRAPH or testsrc2 for a test picture",
+        "What to read: a video file, picture or folder of pictures; rtsp://, http://, udp://, "
+        "srt://, rtmp://; a webcam's number or /dev/videoN; screen; - for a pipe; lavfi:GRAPH or "
+        "testsrc2 for a test picture",
         secret=True,
         number_as_text=True,
         pattern=NOT_EMPTY,
@@ -78,6 +79,34 @@ class SourceConfig(_Checked):
         minimum=-65536,
         maximum=65536,
     )
+    video_stream: int | None = setting(
+        None,
+        "Number of the video stream where there are several, from 0; null takes the default one, "
+        "then the largest, and no cover or thumbnail",
+        minimum=0,
+        maximum=255,
+    )
+    format: str | None = setting(
+        None,
+        "FFmpeg's name of the format where the data does not tell it, such as rawvideo, with its "
+        "options below",
+        pattern=r"[a-z0-9_,]+",
+        pattern_doc="a name from `ffmpeg -demuxers`",
+    )
+    max_gap_s: float = setting(
+        10.0,
+        "Longest gap in the time stamps that is kept; a longer one, or one backwards, is closed",
+        unit="s",
+        minimum=0.1,
+        maximum=86_400,
+    )
+    poll_fps: float = setting(
+        1.0,
+        "Pace of an address that gives one picture at a time (http://camera/snap.jpg)",
+        unit="frames/s",
+        minimum=0.001,
+        maximum=100,
+    )
     rtsp_transport: Literal["tcp", "udp"] = setting(
         "tcp", "Transport of RTSP media", choices=("tcp", "udp")
     )
@@ -86,7 +115,15 @@ class SourceConfig(_Checked):
     )
     stall_timeout_s: float = setting(
         3.0,
-        "Reconnect a live source that sends no frame for this time",
+        "Reconnect a live source that sends nothing for this time",
+        unit="s",
+        minimum=0.1,
+        maximum=3600,
+    )
+    key_frame_timeout_s: float = setting(
+        60.0,
+        "Reconnect a live source whose packets give no picture for this time, as before the next "
+        "key frame",
         unit="s",
         minimum=0.1,
         maximum=3600,
