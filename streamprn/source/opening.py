@@ -251,6 +251,10 @@ def describe_error(
     shown = path or address.safe_uri
     if isinstance(error, SourceError):
         return error
+    if address.kind is SourceKind.SCREEN and did == "opened":
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        hint = "name a display, such as screen::0, that this user may read"
+        return SourceError(f"no screen to capture: {reason}", uri=shown, hint=hint)
     for kind, (what, hint) in _REFUSED.items():
         if isinstance(error, kind):
             return SourceRefusedError(what, uri=shown, hint=address.doubt or hint)

@@ -89,3 +89,10 @@ class Feed:
                     packet.stream = out
                     target.mux(packet)
                 shift += length
+
+
+if __name__ == "__main__":
+    import sys
+
+    with Feed(Path(sys.argv[1]), sys.argv[2], sys.argv[3]):
+        time.sleep(15)

@@ -180,6 +180,8 @@ class RtspServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+            # Connections that were accepted just now are no clients yet.
+            await asyncio.sleep(0.02)
         await self._drop()
 
     async def _drop(self) -> None:
