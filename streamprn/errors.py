@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from streamprn.redact import redact, redact_text
+
 
 class StreamPRNError(Exception):
     """Base of every error that StreamPRN raises on purpose.
@@ -10,14 +12,15 @@ class StreamPRNError(Exception):
         what: the situation in one clause, naming the file, key or address.
         hint: the next step for the user, or an empty string.
 
-    `str(error)` is one line; the command line prints it and exits with `exit_code`.
+    `str(error)` is one line without credentials; the command line prints it and exits with
+    `exit_code`.
     """
 
     exit_code = 2
 
     def __init__(self, what: str, *, hint: str = "") -> None:
-        self.what = " ".join(what.split())
-        self.hint = " ".join(hint.split())
+        self.what = " ".join(redact_text(what).split())
+        self.hint = " ".join(redact_text(hint).split())
         super().__init__(f"{self.what} ({self.hint})" if self.hint else self.what)
 
 
@@ -37,8 +40,8 @@ class SourceError(StreamPRNError):
     """A video source cannot be opened or read; `uri` carries no credentials."""
 
     def __init__(self, what: str, *, uri: str, hint: str = "") -> None:
-        self.uri = uri
-        super().__init__(f"{uri}: {what}", hint=hint)
+        self.uri = redact_text(redact(uri))
+        super().__init__(f"{self.uri}: {what}", hint=hint)
 
 
 class SourceRefusedError(SourceError):

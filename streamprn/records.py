@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from streamprn.redact import redact_text
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -80,13 +82,16 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One change of a source's state, with its cause in words (no credentials)."""
+    """One change of a source's state, with its cause in words, from which credentials are cut."""
 
     stream: str
     state: SourceState
     cause: str = ""
     attempt: int = 0
     wall_ns: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cause", redact_text(self.cause))
 
 
 @dataclass(frozen=True, slots=True)

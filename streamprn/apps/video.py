@@ -41,10 +41,16 @@ class ClipReader:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable video", hint="does it play?") from error
         self.path = path
-        if not self._container.streams.video:
+        from streamprn.errors import SourceError
+        from streamprn.source.tracks import pick_stream
+
+        try:
+            stream = self._stream = pick_stream(self._container, str(path))
+        except SourceError as error:
             self._container.close()
-            raise InputError(f"{path}: has no picture track", hint="give a video with pictures")
-        stream = self._container.streams.video[0]
+            raise InputError(
+                f"{path}: has no picture track", hint="give a video with pictures"
+            ) from error
         stream.thread_type = "AUTO"
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or _OTHER_RATE)
         self.count = int(stream.frames or 0)
@@ -76,7 +82,7 @@ class ClipReader:
 
         index = 0
         try:
-            for index, frame in enumerate(self._container.decode(video=0)):
+            for index, frame in enumerate(self._container.decode(self._stream)):
                 if index % every == 0:
                     rgb = orientation_of(frame).apply(frame.to_ndarray(format="rgb24"))
                     yield index, np.ascontiguousarray(rgb)

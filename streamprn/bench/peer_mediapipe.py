@@ -1,8 +1,9 @@
 """MediaPipe Face Mesh (the official Python solution) on a clip; run by the peers' own Python.
 
-`python peer_mediapipe.py CLIP FPS SECONDS` loops the clip, at FPS frames a second (0: as fast as it
-goes), and prints one JSON object: `latency_ms` of every frame after a second of warm-up (from the
-moment it was due, or from reading on), `seconds`, `faces`, `versions`. Needs only mediapipe.
+`python peer_mediapipe.py FPS SECONDS` reads the name of a clip from standard input, loops the clip
+at FPS frames a second (0: as fast as it goes), and prints one JSON object: `latency_ms` of every
+frame after a second of warm-up (from the moment it was due, or from reading on), `seconds`,
+`faces`, `versions`. Needs only mediapipe.
 """
 
 from __future__ import annotations
@@ -58,4 +59,4 @@ def _read(capture: cv2.VideoCapture) -> cv2.typing.MatLike:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))
+    main(sys.stdin.read(), float(sys.argv[1]), float(sys.argv[2]))

@@ -135,7 +135,9 @@ def compare(plan: Plan, *, rounds: int, tell: Callable[[str], None]) -> Comparis
 
 def _run_peer(python: Path, plan: Plan, fps: float) -> PeerRun:
     finished = subprocess.run(
-        [str(python), str(SCRIPT), plan.uri, str(fps), str(plan.seconds)],
+        [str(python), str(SCRIPT), str(fps), str(plan.seconds)],
+        # Not among the arguments, which every user of the machine can read.
+        input=plan.uri,
         capture_output=True,
         text=True,
         timeout=plan.seconds * 4 + 60,

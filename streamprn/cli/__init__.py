@@ -150,7 +150,7 @@ class _ShowVersion(argparse.Action):
 
 def _report(message: str, verbose: bool) -> None:
     from streamprn.cli.console import stderr_console
-    from streamprn.config.redact import redact_text
+    from streamprn.redact import redact_text
 
     console = stderr_console()
     if verbose:

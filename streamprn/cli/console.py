@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from streamprn.config.redact import redact_text
+from streamprn.redact import redact_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,6 +50,8 @@ class _Redacting(logging.Formatter):
 def configure_logging(level: str, console: Console | None = None) -> None:
     """Send the project's messages from `level` on to standard error, credentials removed.
 
+    FFmpeg's own messages, where somebody turns them on, go the same way.
+
     Args:
         level: "error", "warning", "info" or "debug".
         console: where a live display runs, so that messages go above it.
@@ -63,7 +65,8 @@ def configure_logging(level: str, console: Console | None = None) -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("streamprn")
-    logger.handlers = [handler]
-    logger.propagate = False
-    logger.setLevel(_LEVELS[level])
+    for name in ("streamprn", "libav"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(_LEVELS[level])

@@ -52,7 +52,7 @@ def _without_credentials(report: Report) -> Report:
     """A problem may quote a setting that is an address."""
     from dataclasses import replace
 
-    from streamprn.config.redact import redact_text
+    from streamprn.redact import redact_text
 
     facts = {name: redact_text(fact) for name, fact in report.facts.items()}
     return replace(report, facts=facts, problems=[redact_text(one) for one in report.problems])

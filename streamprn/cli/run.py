@@ -28,8 +28,9 @@ DEFAULT_CONFIG = Path("config.yaml")
 _DESCRIPTION = """\
 Read video sources, find and follow every face, and publish dense 3D faces over ZeroMQ.
 
-SOURCE is a video file, a picture or a folder of pictures; an rtsp://, http:// or https:// address;
-the number of a webcam or /dev/videoN; lavfi:GRAPH or testsrc2 for a test picture. Settings come
+SOURCE is a video file, a picture or a folder of pictures; an rtsp://, http://, udp://, srt:// or
+rtmp:// address; the number of a webcam or /dev/videoN; `screen`; `-` for a pipe; lavfi:GRAPH or
+testsrc2 for a test picture (docs/sources.md). Settings come
 from config.yaml in the current folder where there is one; flags override it, and SOURCEs replace
 its sources."""
 _EXAMPLES = """

@@ -13,10 +13,10 @@ from streamprn.config.schema import (
     PublishConfig,
     RecordConfig,
     SmoothingConfig,
-    SourceConfig,
     TrackConfig,
     load_config,
 )
+from streamprn.config.source import SourceConfig
 
 __all__ = [
     "Address",

@@ -11,9 +11,9 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
-from streamprn.config.redact import redact
 from streamprn.errors import InputError, SourceError
 from streamprn.records import PUBLISHER
+from streamprn.redact import redact, remember, split_url
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -29,8 +29,21 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 )
 _PATTERNS = ("testsrc", "testsrc2", "smptebars")
-_SCHEMES = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+_SCHEMES = {
+    "rtsp": "rtsp",
+    "rtsps": "rtsp",
+    "http": "http",
+    "https": "http",
+    **dict.fromkeys(["udp", "udplite", "rtp", "srtp", "tcp", "tls", "srt", "rist"], "stream"),
+    **dict.fromkeys(["rtmp", "rtmps", "rtmpt", "rtmpts", "rtmpe", "rtmpte"], "stream"),
+    **dict.fromkeys(["mmsh", "mmst", "ftp", "sftp"], "stream"),
+}
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_SCREEN = re.compile(r"(?i)(?:screen(?::|$)|x11grab:)")
+_ENCODE = (
+    "percent-encode what is special in user and password: "
+    "%2F for /, %23 for #, %3F for ?, %40 for @, %25 for %"
+)
 _NAME_LENGTH = 64
 # "-256" for the last of as many sources as a configuration may have.
 _NUMBER_LENGTH = 4
@@ -42,10 +55,17 @@ class SourceKind(StrEnum):
     FILE = "file"
     IMAGE = "image"
     FOLDER = "folder"
+    PIPE = "pipe"
     RTSP = "rtsp"
     HTTP = "http"
+    STREAM = "stream"
     WEBCAM = "webcam"
+    SCREEN = "screen"
     LAVFI = "lavfi"
+
+
+_NETWORK = frozenset({SourceKind.RTSP, SourceKind.HTTP, SourceKind.STREAM})
+_CAMERAS = frozenset({SourceKind.WEBCAM, SourceKind.SCREEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,18 @@ class Address:
     @property
     def reconnects(self) -> bool:
         """Whether it is a camera or network stream, which is connected again when it ends."""
-        return self.kind in (SourceKind.RTSP, SourceKind.HTTP, SourceKind.WEBCAM)
+        return self.network or self.kind in _CAMERAS
+
+    @property
+    def network(self) -> bool:
+        """Whether `uri` is a URL."""
+        return self.kind in _NETWORK
+
+    @property
+    def doubt(self) -> str:
+        """What to tell where the URL does not work and could mean another host, or nothing."""
+        parts = split_url(self.uri) if self.network else None
+        return "" if parts is None or parts.certain else f"if it holds a password, {_ENCODE}"
 
     @property
     def live(self) -> bool:
@@ -77,6 +108,10 @@ class Address:
     @property
     def safe_uri(self) -> str:
         """The address without credentials."""
+        if self.kind is SourceKind.PIPE and self.uri == "-":
+            return "standard input"
+        if self.kind is SourceKind.SCREEN:
+            return f"screen:{self.uri}"
         shown = redact(self.uri)
         return f"lavfi:{shown}" if self.kind is SourceKind.LAVFI else shown
 
@@ -92,15 +127,18 @@ def resolve(text: str) -> Address:
     """Understand what a user writes.
 
     Args:
-        text: a video file, image or folder; `rtsp://`, `rtsps://`, `http://` or `https://`; a
-            webcam as a number or device path; `lavfi:GRAPH`; or the test pictures `testsrc`,
-            `testsrc2`, `smptebars` (live, 640x480, 30 fps).
+        text: a video file, image or folder; a pipe, `-` for standard input; `rtsp://`, `http://`,
+            `udp://`, `srt://`, `rtmp://` and what else FFmpeg reads from a network, with `s` for
+            encryption where there is one; a webcam as a number or device path; `screen` or
+            `screen:DISPLAY`; `lavfi:GRAPH`; or the test pictures `testsrc`, `testsrc2`,
+            `smptebars` (live, 640x480, 30 fps). Schemes may be in upper case.
 
     Raises:
         InputError: an unknown scheme, or an address that names nothing.
         SourceError: no such file.
     """
     text = text.strip()
+    remember(text)
     kind, uri = _resolve(text)
     return Address(kind, uri, default_name(text))
 
@@ -108,22 +146,39 @@ def resolve(text: str) -> Address:
 def _resolve(text: str) -> tuple[SourceKind, str]:
     if not text:
         raise InputError("empty source", hint="give a file, a URL, a webcam number or lavfi:GRAPH")
-    if text.startswith("lavfi:"):
-        graph = text.removeprefix("lavfi:").strip()
-        if not graph:
-            raise InputError("lavfi: names no filter graph", hint="e.g. lavfi:testsrc2=rate=30")
-        return SourceKind.LAVFI, graph
+    if text == "-":
+        return SourceKind.PIPE, text
+    if text[:6].lower() == "lavfi:":
+        return SourceKind.LAVFI, _graph(text)
     if scheme := _SCHEME.match(text):
         return _resolve_url(text, scheme.group(1).lower())
+    return _device(text) or _resolve_path(Path(text))
+
+
+def _graph(text: str) -> str:
+    graph = text[6:].strip()
+    if not graph:
+        raise InputError("lavfi: names no filter graph", hint="e.g. lavfi:testsrc2=rate=30")
+    return graph
+
+
+def _device(text: str) -> tuple[SourceKind, str] | None:
+    """A webcam, a screen or a test picture, if it is one and no path of that name is there."""
     if _is_webcam_number(text) or _is_camera(text):
         return SourceKind.WEBCAM, text
+    if _is_screen(text):
+        return SourceKind.SCREEN, text.partition(":")[2].strip()
     if text in _PATTERNS and not os.path.exists(text):
         return SourceKind.LAVFI, f"{text}=size=640x480:rate=30,realtime"
-    return _resolve_path(Path(text))
+    return None
 
 
 def _is_webcam_number(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,9}", text)) and not os.path.exists(text)
+
+
+def _is_screen(text: str) -> bool:
+    return _SCREEN.match(text) is not None and not os.path.exists(text)
 
 
 def _is_camera(text: str) -> bool:
@@ -145,9 +200,15 @@ def _resolve_url(text: str, scheme: str) -> tuple[SourceKind, str]:
         raise InputError(
             f"{redact(text)}: unknown scheme {scheme}://", hint=f"known are {known} and lavfi:"
         )
-    if not _host_and_path(text)[0]:
+    parts = split_url(text)
+    if parts is None:
+        raise InputError(f"{redact(text)}: no host can be told from its address", hint=_ENCODE)
+    if parts.user and not parts.certain:
+        # Opened as it stands, a part of the password might be looked up as the name of a host.
+        raise InputError(f"{redact(text)}: its address can be read in two ways", hint=_ENCODE)
+    if not (parts.host if kind == "stream" else parts.host.partition(":")[0]):
         raise InputError(f"{redact(text)}: the address names no host")
-    return SourceKind(kind), text
+    return SourceKind(kind), parts.joined()
 
 
 def _path_of_file_url(text: str) -> str:
@@ -170,6 +231,8 @@ def _resolve_path(path: Path) -> tuple[SourceKind, str]:
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(f"not a usable path: {error}", uri=str(path)[:200]) from error
+    if path.is_fifo():
+        return SourceKind.PIPE, str(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return SourceKind.IMAGE, str(path)
     return SourceKind.FILE, str(path)
@@ -184,21 +247,28 @@ def default_name(text: str) -> str:
     A file gives its stem, a URL its host and path without credentials, webcam 0 `webcam0`.
     """
     text = text.strip()
-    if text.startswith("lavfi:"):
+    if text == "-":
+        return "stdin"
+    if text[:6].lower() == "lavfi:":
         return "lavfi"
+    if _is_screen(text):
+        return "screen"
     if _is_webcam_number(text):
         return f"webcam{int(text)}"
     if text.lower().startswith("file://"):
         text = _path_of_file_url(text)
-    elif _SCHEME.match(text):
-        return _as_name("-".join(_host_and_path(text)))
+    elif scheme := _SCHEME.match(text):
+        host, path = _host_and_path(text)
+        return _as_name(f"{host}-{path}" if host or path else scheme.group(1))
     return _as_name(PurePath(text).stem)
 
 
 def _host_and_path(url: str) -> tuple[str, str]:
-    """Host with port, and path, of a URL; without credentials and query."""
-    host, _, path = redact(url).partition("://")[2].removeprefix("***@").partition("/")
-    return host, path.partition("?")[0]
+    """Host with port, and path, of a URL as far as they are certain; no credentials, no query."""
+    as_written, parts = split_url(url), split_url(redact(url))
+    if as_written is None or not as_written.certain or parts is None:
+        return "", ""
+    return parts.host, re.split("[?#]", parts.rest)[0].lstrip("/")
 
 
 def _as_name(text: str) -> str:

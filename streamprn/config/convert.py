@@ -21,9 +21,9 @@ from typing import (
 )
 
 from streamprn.config.address import stream_names
-from streamprn.config.redact import redact_text
 from streamprn.config.rules import Rule, rule_of
 from streamprn.errors import ConfigError
+from streamprn.redact import redact, redact_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -264,7 +264,8 @@ def show(value: object) -> str:
 def excerpt(text: str) -> str:
     """The beginning of a wrong text, without the credentials of an address in it."""
     # Before it is cut: without its "@" nothing would tell a password from a host.
-    shown = redact_text(text)
+    lead = text[: len(text) - len(text.lstrip())]
+    shown = redact_text(lead + redact(text.lstrip()))
     return shown[:60] + "..." if len(shown) > 60 else shown
 
 
@@ -305,6 +306,8 @@ def _check_source(values: Mapping[str, Any]) -> None:
 
 
 def _check_names(sources: Sequence[tuple[str | None, str]]) -> None:
+    if [uri.strip() for _, uri in sources].count("-") > 1:
+        raise ProblemError(("sources",), "standard input (-) can be read once")
     seen: dict[str, int] = {}
     for index, (name, _) in enumerate(sources):
         if name is None:

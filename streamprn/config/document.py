@@ -16,7 +16,8 @@ import yaml
 
 from streamprn.config import convert
 from streamprn.config.rules import Rule, rule_of
-from streamprn.config.schema import Config, SourceConfig
+from streamprn.config.schema import Config
+from streamprn.config.source import SourceConfig
 
 WIDTH = 96
 EXAMPLE_SOURCE = {"uri": "testsrc2", "name": "test"}

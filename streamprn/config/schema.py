@@ -7,128 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamprn.config import convert
-from streamprn.config.address import Address, stream_names
-from streamprn.config.rules import about, required, setting
+from streamprn.config.address import stream_names
+from streamprn.config.rules import about, setting
+from streamprn.config.source import NOT_EMPTY, Checked, SourceConfig
 from streamprn.records import FRAME_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOT_EMPTY = r"(?s)\s*\S.*"
-NAME_PATTERN = r"(?!_publisher$)[A-Za-z0-9_.-]{1,64}"
-
-
-class _Checked:
-    """Checks every field against its rule when an instance is made, however it is made."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        convert.check_instance(self)  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True, slots=True)
-class SourceConfig(_Checked):
-    """One video source, published as one stream: the only description that there is of one.
-
-    Its `repr` shows neither `uri` nor `options`, which may hold credentials.
-    """
-
-    uri: str = required(
-        "What to read: a video file, picture or folder of pictures; rtsp://, http:// or https://; "
-        "a webcam's number or /dev/videoN; lavfi:GRAPH or testsrc2 for a test picture",
-        secret=True,
-        number_as_text=True,
-        pattern=NOT_EMPTY,
-    )
-    name: str | None = setting(
-        None,
-        "Stream name, the first part of every topic; null makes one from the uri: door from "
-        "clips/door.mp4, cam.local-a from rtsp://cam.local/a, webcam0 from 0",
-        pattern=NAME_PATTERN,
-        pattern_doc="1 to 64 of the characters A-Z a-z 0-9 _ . -",
-    )
-    loop: bool = setting(False, "Start again at the end (files and folders)")
-    realtime: bool = setting(True, "Play a file at its own pace; false reads as fast as possible")
-    drop_late: bool = setting(
-        False,
-        "Let a file drop frames when the pipeline is late, as live sources always do",
-    )
-    max_fps: float | None = setting(
-        None, "Most frames a second taken from the source; null for all", unit="frames/s",
-        minimum=0.01, maximum=1000,
-    )  # fmt: skip
-    rotate: int | None = setting(
-        None,
-        "Turn the picture clockwise, in degrees; null follows the file's metadata",
-        unit="degrees",
-        choices=(0, 90, 180, 270),
-    )
-    crop: tuple[int, int, int, int] | None = setting(
-        None,
-        "Use only this part of the picture: [x, y, width, height]; null for all of it",
-        unit="px",
-        minimum=0,
-        maximum=65536,
-    )
-    boxes: tuple[tuple[float, float, float, float], ...] = setting(
-        (),
-        "Faces at known places, instead of detection: a list of [x0, y0, x1, y1]",
-        unit="px",
-        minimum=-65536,
-        maximum=65536,
-    )
-    rtsp_transport: Literal["tcp", "udp"] = setting(
-        "tcp", "Transport of RTSP media", choices=("tcp", "udp")
-    )
-    open_timeout_s: float = setting(
-        5.0, "Give up one attempt to open after this time", unit="s", minimum=0.1, maximum=3600
-    )
-    stall_timeout_s: float = setting(
-        3.0,
-        "Reconnect a live source that sends no frame for this time",
-        unit="s",
-        minimum=0.1,
-        maximum=3600,
-    )
-    backoff_initial_s: float = setting(
-        0.25,
-        "Wait before the first reconnection; doubles with each one",
-        unit="s",
-        minimum=0.01,
-        maximum=3600,
-    )
-    backoff_max_s: float = setting(
-        8.0, "Longest wait between reconnections", unit="s", minimum=0.01, maximum=3600
-    )
-    backoff_refused_s: float = setting(
-        30.0,
-        "Wait before trying a wrong password or path again",
-        unit="s",
-        minimum=0.01,
-        maximum=3600,
-    )
-    image_fps: float = setting(
-        30.0, "Pace of pictures and folders", unit="frames/s", minimum=0.01, maximum=1000
-    )
-    threads: int = setting(1, "Decoder threads", unit="threads", minimum=1, maximum=64)
-    hwaccel: Literal["cuda"] | None = setting(
-        None,
-        "Decode on the GPU and leave the frames there: cuda (NVDEC); null, and where that is not "
-        "possible, decodes on the CPU",
-        choices=("cuda",),
-    )
-    options: Mapping[str, str] = setting(
-        {}, "Further FFmpeg options for opening, by name", secret=True
-    )
-
-    def keeps_newest(self, address: Address) -> bool:
-        """Whether only the newest frame counts, so that late ones are dropped: live ones always."""
-        return address.live or self.drop_late
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig(_Checked):
+class EngineConfig(Checked):
     """The network that makes position maps, and what runs it."""
 
     name: str = setting(
@@ -157,7 +46,7 @@ class EngineConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class DetectConfig(_Checked):
+class DetectConfig(Checked):
     """Finding new faces. Faces already tracked need no detection."""
 
     kind: Literal["short", "full"] = setting(
@@ -189,7 +78,7 @@ class DetectConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class SmoothingConfig(_Checked):
+class SmoothingConfig(Checked):
     """One Euro filter over the vertices (Casiez et al., CHI 2012). It adds lag."""
 
     enabled: bool = setting(
@@ -214,7 +103,7 @@ class SmoothingConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class TrackConfig(_Checked):
+class TrackConfig(Checked):
     """Following a face from frame to frame through its own mesh."""
 
     recrop_threshold: float = setting(
@@ -243,7 +132,7 @@ class TrackConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class GeometryConfig(_Checked):
+class GeometryConfig(Checked):
     """What is computed from a position map, when somebody subscribes to it."""
 
     depth: bool = setting(True, "Offer depth images (`<stream>/depth`)")
@@ -253,7 +142,7 @@ class GeometryConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishConfig(_Checked):
+class PublishConfig(Checked):
     """The ZeroMQ publisher."""
 
     bind: str = setting(
@@ -292,7 +181,7 @@ class PublishConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineConfig(_Checked):
+class PipelineConfig(Checked):
     """How the stages share the machine."""
 
     max_batch_wait_ms: float = setting(
@@ -308,7 +197,7 @@ class PipelineConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordConfig(_Checked):
+class RecordConfig(Checked):
     """Writing results to disk."""
 
     dir: str | None = setting(
@@ -343,7 +232,7 @@ class RecordConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class LogConfig(_Checked):
+class LogConfig(Checked):
     """What the program says on standard error."""
 
     level: Literal["error", "warning", "info", "debug"] = setting(
@@ -354,7 +243,7 @@ class LogConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class Config(_Checked):
+class Config(Checked):
     """Everything that `streamprn run` can be told. Immutable and always valid."""
 
     sources: tuple[SourceConfig, ...] = setting(

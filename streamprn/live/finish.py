@@ -171,6 +171,8 @@ def _stats(stream: Stream) -> Mapping[str, float]:
         "dropped": summary.dropped,
         "corrupt": summary.corrupt,
         "reconnects": summary.reconnects,
+        "blank": summary.blank,
+        "jumps": summary.jumps,
         "fps": stream.statistics.recent_fps(),
         **{f"latency_{name}_ms": value for name, value in summary.latency_ms.items()},
     }

@@ -33,6 +33,8 @@ class StreamSummary:
         latency_ms: percentiles `p50`, `p90`, `p99`, `max` from capture to publication, over the
             last 512 frames.
         state: the source's last state, with its cause.
+        blank: packets without a picture, while the source waited for a key frame.
+        jumps: time stamps that were not believed.
     """
 
     stream: str
@@ -44,6 +46,8 @@ class StreamSummary:
     fps: float
     latency_ms: Mapping[str, float]
     state: str
+    blank: int = 0
+    jumps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

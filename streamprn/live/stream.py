@@ -76,6 +76,8 @@ class Stream:
             fps=seen.fps(),
             latency_ms=seen.latency_ms(),
             state=state_in_words(status),
+            blank=counters.blank,
+            jumps=counters.jumps,
         )
 
 

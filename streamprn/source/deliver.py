@@ -34,6 +34,8 @@ class SourceCounters:
         corrupt: frames or packets that could not be decoded.
         reconnects: connections after a failure.
         dropped: frames that the channel replaced by newer ones.
+        blank: packets without a picture, while the source waited for a key frame.
+        jumps: time stamps that were not believed.
     """
 
     frames: int = 0
@@ -41,6 +43,8 @@ class SourceCounters:
     corrupt: int = 0
     reconnects: int = 0
     dropped: int = 0
+    blank: int = 0
+    jumps: int = 0
 
 
 class Delivery:
@@ -55,7 +59,6 @@ class Delivery:
     Attributes:
         counters: what was handed over, and what was not.
         next_seq: the number that the next frame gets.
-        last_frame_ns: when the source last showed that it lives, monotonic.
     """
 
     def __init__(
@@ -68,7 +71,11 @@ class Delivery:
         self._orientations = OrientationMemory()
         self.counters = SourceCounters()
         self.next_seq = first_seq
-        self.last_frame_ns = 0
+
+    @property
+    def taken(self) -> int:
+        """Frames that came so far, also those left out."""
+        return self.counters.frames + self.counters.skipped
 
     def deliver(
         self,
@@ -87,7 +94,6 @@ class Delivery:
         """
         if not self._limit.admit(pts_ns):
             self.counters.skipped += 1
-            self.last_frame_ns = time.monotonic_ns()
             return True
         image = to_image(
             frame,
@@ -102,7 +108,4 @@ class Delivery:
         record = Frame(self._stream, self.next_seq, image, pts_ns, captured_ns, decoded, wall)
         self.next_seq += 1
         self.counters.frames += 1
-        taken = self._channel.put(record)
-        # After the wait for room, which is no stall of the source.
-        self.last_frame_ns = time.monotonic_ns()
-        return taken
+        return self._channel.put(record)

@@ -21,7 +21,7 @@ import av.container.core
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["interruptible"]
+__all__ = ["interruptible", "is_interrupted"]
 
 _FAR_FUTURE_S = 1e12
 
@@ -34,8 +34,7 @@ class _Clock:
         self._leaps = itertools.count(1)
 
     def monotonic(self) -> float:
-        interrupted: Callable[[], bool] | None = getattr(self.told, "interrupted", None)
-        if interrupted is not None and interrupted():
+        if is_interrupted():
             # Later with every look, since the deadline itself may have been set by this clock.
             return _FAR_FUTURE_S * next(self._leaps)
         return time.monotonic()
@@ -45,6 +44,12 @@ class _Clock:
 
 
 _clock = _Clock()
+
+
+def is_interrupted() -> bool:
+    """Whether this thread is inside `interruptible` and has been told to leave off."""
+    interrupted: Callable[[], bool] | None = getattr(_clock.told, "interrupted", None)
+    return interrupted is not None and interrupted()
 
 
 @contextmanager

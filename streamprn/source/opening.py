@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from functools import cache
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import av
 from av.codec.hwaccel import HWAccel
-from av.stream import Disposition
 
 from streamprn.config.address import SourceKind
 from streamprn.errors import BackendError, SourceError, SourceRefusedError
+from streamprn.source.pipes import Pipe, open_pipe
+from streamprn.source.tracks import pick_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -51,20 +53,49 @@ def open_video(
         # Not chained: the original's text and `filename` hold the address with its credentials.
         raise describe_error(TimeoutError() if late else error, address, path) from None
     try:
-        return container, _pick_stream(container, config, path or address.safe_uri)
+        shown = path or address.safe_uri
+        stream = pick_stream(container, shown, config.video_stream)
+        # Slice threads hold no frames back; frame threads hold one each.
+        stream.codec_context.thread_type = "SLICE"
+        stream.codec_context.thread_count = config.threads
     except BaseException:
         container.close()
         raise
+    return container, stream
+
+
+def gives_single_pictures(container: InputContainer) -> bool:
+    """Whether it is of a format that holds one picture, such as a JPEG file."""
+    name = container.format.name
+    return name == "image2" or name.endswith("_pipe")
+
+
+def is_finite(container: InputContainer) -> bool:
+    """Whether it is a film with an end, and no broadcast."""
+    return bool(container.duration) and (container.format.name == "hls" or container.size > 0)
 
 
 def _open(
     config: SourceConfig, address: Address, path: str | None, hwaccel: HWAccel | None
 ) -> InputContainer:
     target, form, options = _target(config, address, path)
+    if address.kind is SourceKind.PIPE:
+        return _open_pipe(open_pipe(address.uri), form, options, hwaccel)
     timeouts = (config.open_timeout_s, config.stall_timeout_s) if address.reconnects else None
     container: InputContainer = av.open(
         target, format=form, options=options, timeout=timeouts, hwaccel=hwaccel
     )
+    return container
+
+
+def _open_pipe(
+    pipe: Pipe, form: str | None, options: dict[str, str], hwaccel: HWAccel | None
+) -> InputContainer:
+    try:
+        container: InputContainer = av.open(pipe, format=form, options=options, hwaccel=hwaccel)
+    except BaseException:
+        pipe.close()
+        raise
     return container
 
 
@@ -107,27 +138,56 @@ def _target(
     config: SourceConfig, address: Address, path: str | None = None
 ) -> tuple[str, str | None, dict[str, str]]:
     """Return what to open, its format and options, for `av.open`."""
-    uri, given = address.uri, dict(config.options)
-    if address.kind is SourceKind.RTSP:
-        longest_s = max(config.stall_timeout_s, config.open_timeout_s)
-        # Hardly any probing: the SDP names codec and parameters. First frame 5 times sooner.
-        options = {
-            "rtsp_transport": config.rtsp_transport,
-            "analyzeduration": "0",
-            "probesize": "32",
-            # A second line of defence behind the timeouts of `av.open`, which also end a read on
-            # request.
-            "timeout": str(int(2 * longest_s * _MICROSECONDS)),
-        }
-        return uri, None, options | given
-    if address.kind is SourceKind.HTTP:
-        return uri, None, given
-    if address.kind is SourceKind.LAVFI:
-        return uri, "lavfi", given
-    if address.kind is SourceKind.WEBCAM:
-        return *_webcam(uri), given
-    # `file:` keeps a colon in a path from being read as a protocol, and `pattern_type` a `%d`.
-    return f"file:{path or uri}", None, {"pattern_type": "none"} | given
+    target, form, options = _target_of(config, address, path)
+    return target, config.format or form, {**options, **config.options}
+
+
+def _target_of(
+    config: SourceConfig, address: Address, path: str | None
+) -> tuple[str, str | None, dict[str, str]]:
+    uri = address.uri
+    found: tuple[str, str | None, dict[str, str]]
+    match address.kind:
+        case SourceKind.RTSP:
+            found = uri, None, _rtsp_options(config)
+        case SourceKind.STREAM:
+            # FFmpeg looks at five seconds of it otherwise, for streams that begin late.
+            found = uri, None, {"analyzeduration": str(_MICROSECONDS)}
+        case SourceKind.HTTP | SourceKind.PIPE:
+            found = uri, None, {}
+        case SourceKind.LAVFI:
+            found = uri, "lavfi", {}
+        case SourceKind.WEBCAM:
+            found = *_webcam(uri), {}
+        case SourceKind.SCREEN:
+            found = *_screen(uri), {"framerate": "30"}
+        case _:
+            # `file:` keeps a colon in a path from being read as a protocol, and `pattern_type` a
+            # `%d`.
+            found = f"file:{path or uri}", None, {"pattern_type": "none"}
+    return found
+
+
+def _rtsp_options(config: SourceConfig) -> dict[str, str]:
+    longest_s = max(config.stall_timeout_s, config.open_timeout_s)
+    # Hardly any probing: the SDP names codec and parameters. First frame 5 times sooner.
+    return {
+        "rtsp_transport": config.rtsp_transport,
+        "analyzeduration": "0",
+        "probesize": "32",
+        # A second line of defence behind the timeouts of `av.open`, which also end a read on
+        # request.
+        "timeout": str(int(2 * longest_s * _MICROSECONDS)),
+    }
+
+
+def _screen(display: str) -> tuple[str, str]:
+    """Return the address and the input format of a screen on this platform."""
+    if sys.platform == "darwin":
+        return display or "Capture screen 0:none", "avfoundation"
+    if sys.platform == "win32":
+        return display or "desktop", "gdigrab"
+    return display or os.environ.get("DISPLAY", ":0"), "x11grab"
 
 
 def _webcam(uri: str) -> tuple[str, str]:
@@ -151,24 +211,6 @@ def _dshow_name(uri: str) -> str:
     return f"video={cameras[int(uri)].name}"
 
 
-def _pick_stream(container: InputContainer, config: SourceConfig, shown: str) -> VideoStream:
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not streams:
-        raise SourceError("holds no video", uri=shown, hint="it may be an audio file")
-    best = container.streams.best("video")
-    stream: VideoStream = best if best in streams else streams[0]
-    if stream.codec_context is None:
-        raise SourceError("FFmpeg has no decoder for its video", uri=shown)
-    # Slice threads hold no frames back; frame threads hold one each.
-    stream.codec_context.thread_type = "SLICE"
-    stream.codec_context.thread_count = config.threads
-    return stream
-
-
 _REFUSED: dict[type[Exception], tuple[str, str]] = {
     av.HTTPUnauthorizedError: (
         "the server refuses the credentials (401)",
@@ -188,7 +230,10 @@ _FAILED: dict[type[Exception], tuple[str, str]] = {
     av.IsADirectoryError: ("is a folder, not a file", "name a file in it"),
     av.PermissionError: ("no permission to read it", "check the access rights"),
     av.InvalidDataError: ("holds no readable video", "it may be damaged or of another type"),
-    av.ProtocolNotFoundError: ("this FFmpeg lacks the protocol", "see `streamprn doctor`"),
+    av.ProtocolNotFoundError: (
+        "this FFmpeg lacks the protocol",
+        "let another program receive it and pipe it on: ... | streamprn run -",
+    ),
 }
 
 
@@ -206,17 +251,21 @@ def describe_error(
     shown = path or address.safe_uri
     if isinstance(error, SourceError):
         return error
+    if address.kind is SourceKind.SCREEN and did == "opened":
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        hint = "name a display, such as screen::0, that this user may read"
+        return SourceError(f"no screen to capture: {reason}", uri=shown, hint=hint)
     for kind, (what, hint) in _REFUSED.items():
         if isinstance(error, kind):
-            return SourceRefusedError(what, uri=shown, hint=hint)
+            return SourceRefusedError(what, uri=shown, hint=address.doubt or hint)
     for kind, (what, hint) in _FAILED.items():
         if isinstance(error, kind):
             if kind is av.FileNotFoundError and address.kind is SourceKind.WEBCAM:
                 return SourceError("no such webcam", uri=shown, hint="see `streamprn doctor`")
             unreadable = _unreadable(address) if kind is av.InvalidDataError else ""
-            return SourceError(unreadable or what, uri=shown, hint=hint)
+            return SourceError(unreadable or what, uri=shown, hint=address.doubt or hint)
     reason = getattr(error, "strerror", None) or type(error).__name__
-    hint = "check the filter graph" if address.kind is SourceKind.LAVFI else ""
+    hint = "check the filter graph" if address.kind is SourceKind.LAVFI else address.doubt
     return SourceError(f"cannot be {did}: {reason}", uri=shown, hint=hint)
 
 

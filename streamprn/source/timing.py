@@ -13,6 +13,8 @@ __all__ = ["Backoff", "Pacer", "RateLimit", "Timeline"]
 
 _NS = 1_000_000_000
 _DEFAULT_RATE = 25.0
+# So many frames in a row may carry the time of the one before.
+_MOST_REPEATS = 2
 
 
 class Ratio(Protocol):
@@ -25,17 +27,32 @@ class Ratio(Protocol):
 
 
 class Timeline:
-    """Presentation times in ns that keep growing over loops and gaps in the time stamps.
+    """Presentation times in ns that keep growing over loops, jumps and gaps in the time stamps.
+
+    The next frame follows the last one, by the usual time between two, where its time stamp lies
+    further ahead than `max_gap_ns`, falls back, or has stood still for a while; from there on the
+    source's own clock counts again.
 
     Args:
         frame_ns: the usual time between two frames, for frames without a time stamp.
+        max_gap_ns: the longest gap between two frames that is believed.
+
+    Attributes:
+        jumps: how often the source's clock was not believed.
+        last_jump_ns: by how much it was wrong the last time.
     """
 
-    def __init__(self, frame_ns: int = round(_NS / _DEFAULT_RATE)) -> None:
+    def __init__(
+        self, frame_ns: int = round(_NS / _DEFAULT_RATE), max_gap_ns: int = 10 * _NS
+    ) -> None:
         self.frame_ns = frame_ns
+        self.max_gap_ns = max_gap_ns
+        self.jumps = 0
+        self.last_jump_ns = 0
         self._offset_ns = 0
         self._start_ns = 0
         self._last_ns: int | None = None
+        self._repeats = 0
 
     def start_pass(self, start_ns: int) -> None:
         """Begin (again) at the source's own time `start_ns`: it follows the last frame."""
@@ -48,6 +65,10 @@ class Timeline:
             return None
         return self._offset_ns + value * time_base.numerator * _NS // time_base.denominator
 
+    def is_far(self, at_ns: int) -> bool:
+        """Whether the moment lies beyond every gap that is believed: nobody waits for it."""
+        return at_ns - self.peek() > max(self.max_gap_ns, 4 * self.frame_ns)
+
     def peek(self) -> int:
         """Return the time of the next frame if it came right after the last one."""
         if self._last_ns is None:
@@ -56,12 +77,33 @@ class Timeline:
 
     def advance(self, pts_ns: int | None) -> int:
         """Record the next frame and return its time, later than that of every frame before."""
+        due_ns = self.peek()
         if pts_ns is None:
-            pts_ns = self.peek()
+            pts_ns = due_ns
+        elif self.is_far(pts_ns) or self._has_fallen(pts_ns):
+            self._offset_ns += due_ns - pts_ns
+            self.jumps += 1
+            self.last_jump_ns = pts_ns - due_ns
+            pts_ns = due_ns
         elif self._last_ns is not None:
             pts_ns = max(pts_ns, self._last_ns + 1)
+            self._mend_rate(pts_ns - self._last_ns)
         self._last_ns = pts_ns
         return pts_ns
+
+    def _mend_rate(self, step_ns: int) -> None:
+        # The average rate of a file with an hour's gap in it says little about its frames.
+        if self.frame_ns > max(_NS, 4 * step_ns):
+            self.frame_ns = step_ns
+
+    def _has_fallen(self, pts_ns: int) -> bool:
+        """Whether the source's clock went back, or has given the same time too often."""
+        if self._last_ns is None:
+            return self.peek() - pts_ns > self.max_gap_ns
+        # Frames come in the order of showing: one early by a fraction of a frame is jitter.
+        step_ns = pts_ns - self._last_ns
+        self._repeats = self._repeats + 1 if step_ns <= 0 else 0
+        return step_ns < -self.frame_ns or self._repeats > _MOST_REPEATS
 
 
 class Pacer:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from streamprn.config import Config, SourceConfig, SourceKind, resolve
 from streamprn.config.address import default_name, stream_names
-from streamprn.config.redact import redact, redact_text
 from streamprn.errors import InputError, SourceError
+from streamprn.redact import redact, redact_text
 
 TEXT = st.text("abcXYZ019-._~!$'()*+,", min_size=3, max_size=12)
 
@@ -73,7 +73,7 @@ def test_a_link_to_a_webcam_is_a_webcam(tmp_path):
         ("file://clip.mp4", r"names no file \(write file:///folder/clip.mp4\)"),
         ("file://", "names no file"),
         ("file://[x/clip.mp4", "names no file"),
-        ("ftp://user:pw@host/x.mp4", "unknown scheme ftp://"),
+        ("dict://user:pw@host/x.mp4", "unknown scheme dict://"),
         ("gopher://x", "known are rtsp://"),
         ("", "empty source"),
         ("rtsp:///x", "names no host"),
@@ -167,7 +167,18 @@ def test_user_and_password_never_survive(user, password, host):
         ("rtsp://u:p/w@h/x", "rtsp://***@h/x"),
         ("rtsp://u:p#w?q@h:554/x", "rtsp://***@h:554/x"),
         ("rtsp://token@h/x", "rtsp://***@h/x"),
-        ("rtsp://h:554/a@b", "rtsp://h:554/a@b"),
+        # Either a path with an "@", or user h and password 554/a.
+        ("rtsp://h:554/a@b", "rtsp://***"),
+        ("rtsp://admin:p@ss/w0rd@host/x", "rtsp://***"),
+        ("rtsp://admin:pass", "rtsp://***"),
+        ("udp://@239.0.0.1:1234?pkt_size=1316", "udp://@239.0.0.1:1234?pkt_size=1316"),
+        (
+            "srt://h:9?streamid=read:a:b&passphrase=c#!::u=d",
+            "srt://h:9?streamid=***&passphrase=***#***",
+        ),
+        ("rtsps://nvr:7441/aBc1dEfGhIjKlMnO", "rtsps://nvr:7441/***"),
+        ("http://h/live?abcdef", "http://h/live?***"),
+        ("http://h/live?channel=1&subtype=0&x=b", "http://h/live?channel=1&subtype=0&x=b"),
         ("http://h/v?user=me&pwd=you&ch=1", "http://h/v?user=***&pwd=***&ch=1"),
         ("http://h/v?access_token=a.b-c", "http://h/v?access_token=***"),
         (

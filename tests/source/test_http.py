@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 
+import cv2
 import numpy as np
 import pytest
 
 from streamprn.records import SourceState
-from tests.support.clips import draw
+from tests.support.clips import draw, encode
 from tests.support.http_server import HttpServer, write_hls
 from tests.support.rtsp_server import BlackHole
 
@@ -64,14 +66,90 @@ def test_stopping_does_not_wait_for_a_silent_server(play, greeting):
         assert player.stop() < 0.8
 
 
-def test_a_film_that_breaks_off_is_not_said_to_be_unopened(clips, play, tmp_path):
-    # Its index is at its end, and this server cannot go back from there.
+def test_a_film_with_its_index_at_its_end_plays_by_ranges(clips, play, tmp_path):
+    shutil.copy(clips.moving(frames=45).path, tmp_path / "clip.mp4")
+    with HttpServer(folder=tmp_path, ranges=True) as server:
+        player = play(server.url("/clip.mp4"), capacity=100)
+        assert len(player.take(timeout=5)) == 45
+        assert player.wait_for(SourceState.ENDED).cause == ""
+
+
+def test_a_film_with_its_index_at_its_end_says_what_it_needs(clips, play, tmp_path):
+    # This server cannot go back from there.
     shutil.copy(clips.moving(frames=45).path, tmp_path / "clip.mp4")
     with HttpServer(folder=tmp_path) as server:
         player = play(server.url("/clip.mp4"))
         cause = player.wait_for(SourceState.RECONNECTING).cause
-    assert cause.startswith("reading broke off: http://127.0.0.1:")
-    assert "/clip.mp4: cannot be read on: Input/output error; next try in" in cause
+    assert "/clip.mp4: the index of this film stands at its end" in cause
+    assert "serve it with byte ranges, or write it with -movflags +faststart" in cause
+
+
+# -- once live, always live ------------------------------------------------------------------------
+
+
+def test_an_address_of_single_pictures_is_polled_at_its_rate(images, play):
+    with HttpServer(images) as server:
+        player = play(server.url("/snap.jpg"), capacity=100, poll_fps=10, stall_timeout_s=0.3)
+        frames = player.take(8, timeout=4)
+        took = time.monotonic() - player.started
+        player.stop()
+        assert len(frames) == 8
+        assert 0.6 < took < 2.5
+        assert player.states == [SourceState.CONNECTING, SourceState.LIVE, SourceState.ENDED]
+        assert len(server.requests) <= took * 10 + 2
+    for frame, image in zip(frames, images, strict=False):
+        assert np.abs(frame.image.rgb.astype(int) - image.astype(int)).mean() < 6
+    steps = np.diff([frame.pts_ns for frame in frames]) / 1e9
+    assert steps[1:].mean() == pytest.approx(0.1, abs=0.06)
+
+
+def test_a_snapshot_address_that_goes_away_is_tried_again(images, play, tmp_path):
+    jpeg = tmp_path / "snap.jpeg"
+    first = cv2.imencode(".jpg", images[0])[1].tobytes()
+    jpeg.write_bytes(first)
+    with HttpServer(folder=tmp_path) as server:
+        player = play(server.url("/snap.jpeg"), capacity=1, poll_fps=20, backoff_refused_s=0.1)
+        assert player.take(3)
+        jpeg.unlink()
+        assert "(404)" in player.wait_for(SourceState.RECONNECTING).cause
+        jpeg.write_bytes(first)
+        player.channel.clear()
+        assert player.take(2)
+        assert player.reader.status.state is SourceState.LIVE
+
+
+def test_a_broadcast_that_ends_is_connected_again(clips, play, tmp_path):
+    path = encode(tmp_path / "clip.ts", [np.full((64, 96, 3), 20 * n, np.uint8) for n in range(8)])
+    with HttpServer(broadcast=path.read_bytes()) as server:
+        player = play(server.url("/broadcast"), capacity=100, backoff_max_s=0.3)
+        frames = player.take(20, timeout=6)
+        assert len(frames) == 20
+        cause = player.wait_for(SourceState.RECONNECTING).cause
+        assert "reading broke off" in cause or "the stream ended" in cause
+        assert SourceState.ENDED not in player.states
+        assert all(a.pts_ns < b.pts_ns for a, b in itertools.pairwise(frames))
+
+
+def test_a_live_playlist_that_gets_its_end_tag_is_waited_for(clips, play, tmp_path):
+    playlist = write_hls(clips.moving(frames=45).path, tmp_path)
+    whole = playlist.read_text()
+    assert "#EXT-X-ENDLIST" in whole
+    open_ended = whole.replace("#EXT-X-ENDLIST\n", "")
+    playlist.write_text(open_ended)
+    with HttpServer(folder=tmp_path) as server:
+        player = play(server.url("/live.m3u8"), capacity=200, backoff_max_s=0.3)
+        first = player.take(20, timeout=6)
+        playlist.write_text(whole)
+        player.wait_for(SourceState.RECONNECTING)
+        time.sleep(0.6)
+        player.channel.clear()
+        causes = [report.cause for report in player.reports]
+        assert any("its address gives what it was" in cause for cause in causes)
+        assert not player.take(1, timeout=0.5), "the past is not played again"
+        playlist.write_text(open_ended)
+        again = player.take(5, timeout=6)
+        assert len(again) == 5
+        assert again[0].pts_ns > first[-1].pts_ns
 
 
 def test_a_missing_page_is_reported(images, play):

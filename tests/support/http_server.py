@@ -33,14 +33,38 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             if path == "/mjpeg":
                 self._mjpeg()
+            elif path == "/snap.jpg" and owner.jpegs:
+                self._send(owner.jpegs[(len(owner.requests) - 1) % len(owner.jpegs)], "image/jpeg")
+            elif path == "/broadcast" and owner.broadcast:
+                self._broadcast()
             elif owner.folder is not None and (owner.folder / path[1:]).is_file():
-                data = (owner.folder / path[1:]).read_bytes()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+                self._send((owner.folder / path[1:]).read_bytes())
             else:
                 self.send_error(404)
+
+    def _send(self, data: bytes, kind: str = "application/octet-stream") -> None:
+        asked = self.headers.get("Range", "") if self.server.owner.ranges else ""
+        first = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
+        self.send_response(206 if asked else 200)
+        if self.server.owner.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data) - first))
+        self.end_headers()
+        self.wfile.write(data[first:])
+
+    def _broadcast(self) -> None:
+        """A film without its length, over half a second, and the end of the connection."""
+        owner = self.server.owner
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        for at in range(0, len(owner.broadcast), size := len(owner.broadcast) // 10 + 1):
+            self.wfile.write(owner.broadcast[at : at + size])
+            if owner.done.wait(0.05):
+                return
 
     def _mjpeg(self) -> None:
         owner = self.server.owner
@@ -76,6 +100,10 @@ class HttpServer:
         folder: files to serve.
         credentials: user and password to demand (basic).
         fps: MJPEG pictures per second.
+        ranges: whether parts of files may be asked for.
+        broadcast: what `/broadcast` sends, as a live MPEG-TS encoder does.
+
+    `/snap.jpg` gives one picture for each request, the next one every time.
     """
 
     def __init__(
@@ -85,11 +113,15 @@ class HttpServer:
         folder: Path | None = None,
         credentials: tuple[str, str] | None = None,
         fps: float = 30.0,
+        ranges: bool = False,
+        broadcast: bytes = b"",
     ) -> None:
         self.jpegs = [cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes() for image in images]
         self.folder = folder
         self.credentials = credentials
         self.fps = fps
+        self.ranges = ranges
+        self.broadcast = broadcast
         self.requests: list[str] = []
         self.done = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)

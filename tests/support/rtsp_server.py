@@ -85,6 +85,7 @@ class RtspServer:
         loop: play for ever; else end after the last clip.
         corrupt: probability that a slice loses its tail and gets wrong bytes.
         fps: pictures per second; None: the clip's own.
+        first: number of the picture that a client gets first, as in the middle of a broadcast.
 
     Attributes:
         stalled: while set, clients stay connected and get nothing.
@@ -102,6 +103,7 @@ class RtspServer:
         loop: bool = True,
         corrupt: float = 0.0,
         fps: float | None = None,
+        first: int = 0,
     ) -> None:
         self.tracks = [Track.load(clip) for clip in clips]
         self.path = path
@@ -110,6 +112,7 @@ class RtspServer:
         self.loop = loop
         self.corrupt = corrupt
         self.fps = fps
+        self.first = first
         self.port = 0
         self.stalled = False
         self.mute = False
@@ -177,6 +180,8 @@ class RtspServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+            # Connections that were accepted just now are no clients yet.
+            await asyncio.sleep(0.02)
         await self._drop()
 
     async def _drop(self) -> None:
@@ -328,7 +333,7 @@ class _Client:
             track = tracks[number % len(tracks)]
             number += 1
             step = 1 / (self.server.fps or track.fps)
-            for picture in track.pictures:
+            for picture in track.pictures[self.server.first if number == 1 else 0 :]:
                 await self.send_picture(track, picture, stamp)
                 stamp = (stamp + round(_CLOCK * step)) & 0xFFFFFFFF
                 due += step

@@ -1,0 +1,160 @@
+"""The settings of one source, and the base of all settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from streamprn.config import convert
+from streamprn.config.address import Address
+from streamprn.config.rules import required, setting
+
+NOT_EMPTY = r"(?s)\s*\S.*"
+NAME_PATTERN = r"(?!_publisher$)[A-Za-z0-9_.-]{1,64}"
+
+
+class Checked:
+    """Checks every field against its rule when an instance is made, however it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        convert.check_instance(self)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig(Checked):
+    """One video source, published as one stream: the only description that there is of one.
+
+    Its `repr` shows neither `uri` nor `options`, which may hold credentials.
+    """
+
+    uri: str = required(
+        "What to read: a video file, picture or folder of pictures; rtsp://, http://, udp://, "
+        "srt://, rtmp://; a webcam's number or /dev/videoN; screen; - for a pipe; lavfi:GRAPH or "
+        "testsrc2 for a test picture",
+        secret=True,
+        number_as_text=True,
+        pattern=NOT_EMPTY,
+    )
+    name: str | None = setting(
+        None,
+        "Stream name, the first part of every topic; null makes one from the uri: door from "
+        "clips/door.mp4, cam.local-a from rtsp://cam.local/a, webcam0 from 0",
+        pattern=NAME_PATTERN,
+        pattern_doc="1 to 64 of the characters A-Z a-z 0-9 _ . -",
+    )
+    loop: bool = setting(False, "Start again at the end (files and folders)")
+    realtime: bool = setting(True, "Play a file at its own pace; false reads as fast as possible")
+    drop_late: bool = setting(
+        False,
+        "Let a file drop frames when the pipeline is late, as live sources always do",
+    )
+    max_fps: float | None = setting(
+        None, "Most frames a second taken from the source; null for all", unit="frames/s",
+        minimum=0.01, maximum=1000,
+    )  # fmt: skip
+    rotate: int | None = setting(
+        None,
+        "Turn the picture clockwise, in degrees; null follows the file's metadata",
+        unit="degrees",
+        choices=(0, 90, 180, 270),
+    )
+    crop: tuple[int, int, int, int] | None = setting(
+        None,
+        "Use only this part of the picture: [x, y, width, height]; null for all of it",
+        unit="px",
+        minimum=0,
+        maximum=65536,
+    )
+    boxes: tuple[tuple[float, float, float, float], ...] = setting(
+        (),
+        "Faces at known places, instead of detection: a list of [x0, y0, x1, y1]",
+        unit="px",
+        minimum=-65536,
+        maximum=65536,
+    )
+    video_stream: int | None = setting(
+        None,
+        "Number of the video stream where there are several, from 0; null takes the default one, "
+        "then the largest, and no cover or thumbnail",
+        minimum=0,
+        maximum=255,
+    )
+    format: str | None = setting(
+        None,
+        "FFmpeg's name of the format where the data does not tell it, such as rawvideo, with its "
+        "options below",
+        pattern=r"[a-z0-9_,]+",
+        pattern_doc="a name from `ffmpeg -demuxers`",
+    )
+    max_gap_s: float = setting(
+        10.0,
+        "Longest gap in the time stamps that is kept; a longer one, or one backwards, is closed",
+        unit="s",
+        minimum=0.1,
+        maximum=86_400,
+    )
+    poll_fps: float = setting(
+        1.0,
+        "Pace of an address that gives one picture at a time (http://camera/snap.jpg)",
+        unit="frames/s",
+        minimum=0.001,
+        maximum=100,
+    )
+    rtsp_transport: Literal["tcp", "udp"] = setting(
+        "tcp", "Transport of RTSP media", choices=("tcp", "udp")
+    )
+    open_timeout_s: float = setting(
+        5.0, "Give up one attempt to open after this time", unit="s", minimum=0.1, maximum=3600
+    )
+    stall_timeout_s: float = setting(
+        3.0,
+        "Reconnect a live source that sends nothing for this time",
+        unit="s",
+        minimum=0.1,
+        maximum=3600,
+    )
+    key_frame_timeout_s: float = setting(
+        60.0,
+        "Reconnect a live source whose packets give no picture for this time, as before the next "
+        "key frame",
+        unit="s",
+        minimum=0.1,
+        maximum=3600,
+    )
+    backoff_initial_s: float = setting(
+        0.25,
+        "Wait before the first reconnection; doubles with each one",
+        unit="s",
+        minimum=0.01,
+        maximum=3600,
+    )
+    backoff_max_s: float = setting(
+        8.0, "Longest wait between reconnections", unit="s", minimum=0.01, maximum=3600
+    )
+    backoff_refused_s: float = setting(
+        30.0,
+        "Wait before trying a wrong password or path again",
+        unit="s",
+        minimum=0.01,
+        maximum=3600,
+    )
+    image_fps: float = setting(
+        30.0, "Pace of pictures and folders", unit="frames/s", minimum=0.01, maximum=1000
+    )
+    threads: int = setting(1, "Decoder threads", unit="threads", minimum=1, maximum=64)
+    hwaccel: Literal["cuda"] | None = setting(
+        None,
+        "Decode on the GPU and leave the frames there: cuda (NVDEC); null, and where that is not "
+        "possible, decodes on the CPU",
+        choices=("cuda",),
+    )
+    options: Mapping[str, str] = setting(
+        {}, "Further FFmpeg options for opening, by name", secret=True
+    )
+
+    def keeps_newest(self, address: Address) -> bool:
+        """Whether only the newest frame counts, so that late ones are dropped: live ones always."""
+        return address.live or self.drop_late

@@ -1,0 +1,86 @@
+"""Whether a live source still lives: packets, and pictures out of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamprn.config import SourceConfig
+
+__all__ = ["Liveness", "Sign"]
+
+_NS = 1_000_000_000
+
+
+class Sign(Enum):
+    """What the packets of a connection hold."""
+
+    PICTURES = "pictures come, or are not missing yet"
+    PACKETS = "packets come, and no pictures"
+    HOPELESS = "packets have come for too long without a picture"
+
+
+@dataclass(slots=True)
+class Liveness:
+    """Watches one connection.
+
+    A camera that is silent is connected again. One whose packets hold no picture, as before its
+    next key frame, is not: the connection that is there sees that key frame first.
+
+    Args:
+        config: its `stall_timeout_s` and `key_frame_timeout_s` count.
+
+    Attributes:
+        packets: without a picture, since the last picture.
+        key_frames: how many of these were key frames.
+    """
+
+    config: SourceConfig
+    packets: int = 0
+    key_frames: int = 0
+    _waited_since_ns: int = 0
+    _picture_ns: int = 0
+
+    def begin(self) -> None:
+        """A connection begins."""
+        self._waited_since_ns = self._picture_ns = time.monotonic_ns()
+        self.packets = self.key_frames = 0
+
+    def wait(self) -> None:
+        """Begin to wait for the next packet."""
+        self._waited_since_ns = time.monotonic_ns()
+
+    def note_packet(self, *, is_key_frame: bool) -> None:
+        """A packet came."""
+        self.packets += 1
+        self.key_frames += is_key_frame
+
+    def note_picture(self, at_ns: int) -> None:
+        """A picture came out of the packets, monotonic."""
+        self._picture_ns = at_ns
+        self.packets = self.key_frames = 0
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the next packet has not come in time."""
+        return time.monotonic_ns() - self._waited_since_ns >= self.config.stall_timeout_s * _NS
+
+    @property
+    def sign(self) -> Sign:
+        """What its packets hold now."""
+        missing_s = (time.monotonic_ns() - self._picture_ns) / _NS
+        if missing_s < self.config.stall_timeout_s:
+            return Sign.PICTURES
+        if missing_s < self.config.key_frame_timeout_s:
+            return Sign.PACKETS
+        return Sign.HOPELESS
+
+    @property
+    def waiting_for(self) -> str:
+        """What is missing, in words."""
+        if self.key_frames:
+            return "packets come, and no picture can be decoded from them"
+        return f"waiting for a key frame ({self.packets} packets without one)"

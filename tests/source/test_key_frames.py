@@ -1,0 +1,108 @@
+"""A live source whose packets hold no pictures yet is alive."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streamprn.records import SourceState
+from tests.support.feeds import free_port
+from tests.support.rtsp_server import RtspServer
+
+
+@pytest.fixture(scope="module")
+def clip(clips):
+    """One key frame in 1.5 s."""
+    return clips.moving(frames=45, gop=45)
+
+
+def test_a_camera_before_its_key_frame_is_waited_for(clip, play):
+    with RtspServer([clip.path], first=10) as server:
+        player = play(server.url, stall_timeout_s=0.4)
+        report = player.wait_for(SourceState.STALLED)
+        assert report.cause.startswith("waiting for a key frame (")
+        assert player.take(3, timeout=4)
+        assert player.states == [SourceState.CONNECTING, SourceState.STALLED, SourceState.LIVE]
+        assert player.reader.counters.blank >= 25
+        assert player.reader.counters.reconnects == 0
+
+
+def test_a_camera_that_never_sends_a_key_frame_is_connected_again(clip, play):
+    with RtspServer([clip.path], first=5, fps=20) as server:
+        player = play(server.url, stall_timeout_s=0.3, key_frame_timeout_s=0.8)
+        cause = player.wait_for(SourceState.RECONNECTING).cause
+        assert cause.startswith("no picture for 0.8 s: waiting for a key frame (")
+
+
+def test_silence_while_waiting_for_a_key_frame_is_a_stall(clip, play):
+    with RtspServer([clip.path], first=10) as server:
+        player = play(server.url, stall_timeout_s=0.4)
+        player.wait_for(SourceState.STALLED)
+        server.stalled = True
+        began = time.monotonic()
+        assert player.wait_for(SourceState.RECONNECTING).cause.startswith("no frame for 0.4 s")
+        assert time.monotonic() - began < 1.5
+
+
+def test_sound_that_goes_on_does_not_hide_a_video_that_stopped(clip, play, tmp_path):
+    """FFmpeg hands out no packet of the video, and never has to wait for long."""
+    import av
+    import numpy as np
+
+    path = tmp_path / "sound.ts"
+    with av.open(str(path), "w") as out, av.open(str(clip.path)) as source:
+        video = source.streams.video[0]
+        copy = out.add_stream_from_template(video)
+        sound = out.add_stream("mp2", rate=48_000)
+        packets = [packet for packet in source.demux(video) if packet.dts is not None][:15]
+        for packet in packets:
+            packet.stream = copy
+            out.mux(packet)
+        for index in range(150):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 1152), np.int16), layout="stereo")
+            frame.sample_rate, frame.pts = 48_000, 1152 * index
+            out.mux(sound.encode(frame))
+    port = free_port()
+    with _Slowly(path.read_bytes(), port):
+        player = play(f"tcp://127.0.0.1:{port}", stall_timeout_s=0.5)
+        assert player.wait_for(SourceState.LIVE)
+        cause = player.wait_for(SourceState.RECONNECTING, timeout=5).cause
+        assert cause.startswith("no frame for 0.5 s")
+
+
+class _Slowly:
+    """A TCP server that sends some data over three seconds."""
+
+    def __init__(self, data: bytes, port: int) -> None:
+        import socket
+        import threading
+
+        self._data = data
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener.settimeout(5)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join(5)
+        self._listener.close()
+
+    def _run(self) -> None:
+        import contextlib
+
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            with connection:
+                # The pictures come at once, the sound for three seconds.
+                half = len(self._data) - 60 * 188 * 5
+                connection.sendall(self._data[:half])
+                for at in range(half, len(self._data), 188 * 5):
+                    connection.sendall(self._data[at : at + 188 * 5])
+                    if self._done.wait(0.05):
+                        return
