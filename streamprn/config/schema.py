@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_EMPTY = r"(?s)\s*\S.*"
+MAX_SOURCES = 256
 NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 
 
@@ -120,6 +121,9 @@ class SourceConfig(_Checked):
     )
     options: Mapping[str, str] = setting(
         {}, "Further FFmpeg options for opening, by name", secret=True
+    )
+    required: bool = setting(
+        True, "Whether /readyz answers 503 while this source is neither live, paused nor ended"
     )
 
     def keeps_newest(self, address: Address) -> bool:
@@ -318,6 +322,31 @@ class RecordConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConfig(_Checked):
+    """The control interface: streams, health, metrics and pictures over HTTP."""
+
+    bind: str | None = setting(
+        None,
+        "Address to serve, such as 127.0.0.1:8088; null serves nothing, port 0 takes any free "
+        "port; an address that other machines reach needs token_file",
+        pattern=r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}",
+        pattern_doc="HOST:PORT or [IPV6]:PORT",
+    )
+    token_file: str | None = setting(
+        None,
+        "File that holds the token which every request must bring, readable by its owner alone; "
+        "null asks for none",
+        pattern=NOT_EMPTY,
+    )
+    preview_fps: float = setting(
+        10.0, "Most pictures a second in overlay.mjpg", unit="frames/s", minimum=0.1, maximum=60
+    )
+    max_viewers: int = setting(
+        8, "Most pictures and films served at a time", unit="viewers", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig(_Checked):
     """What the program says on standard error."""
 
@@ -326,6 +355,11 @@ class LogConfig(_Checked):
         "Least important message shown",
         choices=("error", "warning", "info", "debug"),
     )
+    format: Literal["text", "json"] = setting(
+        "text",
+        "Lines to read, or one JSON object a line with time, level, stream and run",
+        choices=("text", "json"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +367,7 @@ class Config(_Checked):
     """Everything that `streamprn run` can be told. Immutable and always valid."""
 
     sources: tuple[SourceConfig, ...] = setting(
-        (), "Video sources, one stream each; all share one engine", max_items=256
+        (), "Video sources, one stream each; all share one engine", max_items=MAX_SOURCES
     )
     engine: EngineConfig = field(
         default_factory=EngineConfig, metadata=about("The network, and what runs it")
@@ -354,6 +388,10 @@ class Config(_Checked):
     )
     record: RecordConfig = field(
         default_factory=RecordConfig, metadata=about("Writing results to disk")
+    )
+    http: HttpConfig = field(
+        default_factory=HttpConfig,
+        metadata=about("The control interface: streams, health, metrics and pictures over HTTP"),
     )
     log: LogConfig = field(default_factory=LogConfig, metadata=about("Messages on standard error"))
 
