@@ -70,14 +70,22 @@ class _Json(logging.Formatter):
             "message": redact_text(record.getMessage()),
         }
         status = getattr(record, "status", None)
-        stream = getattr(record, "stream", None if status is None else status.stream)
-        if stream is not None:
+        if stream := _stream_of(record):
             line["stream"] = stream
         if status is not None:
             line |= {"state": str(status.state), "cause": redact_text(status.cause)}
         if record.exc_info:
             line["exception"] = redact_text(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
+
+
+def _stream_of(record: logging.LogRecord) -> str:
+    """The stream that a message is about, or an empty text."""
+    status = getattr(record, "status", None)
+    stream = getattr(record, "stream", "" if status is None else status.stream)
+    # The thread of a source is called after it.
+    reader = str(record.threadName or "").partition("source ")
+    return str(stream) or (reader[2] if not reader[0] else "")
 
 
 def configure_logging(

@@ -8,8 +8,6 @@ from streamprn.config.schema import (
     DetectConfig,
     EngineConfig,
     GeometryConfig,
-    HttpConfig,
-    LogConfig,
     PipelineConfig,
     PublishConfig,
     RecordConfig,
@@ -18,6 +16,7 @@ from streamprn.config.schema import (
     TrackConfig,
     load_config,
 )
+from streamprn.config.service import HttpConfig, LogConfig
 
 __all__ = [
     "Address",

@@ -8,28 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streamprn.config import convert
 from streamprn.config.address import Address, stream_names
+from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import about, required, setting
+from streamprn.config.service import HttpConfig, LogConfig
 from streamprn.records import FRAME_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOT_EMPTY = r"(?s)\s*\S.*"
 MAX_SOURCES = 256
 NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 
 
-class _Checked:
-    """Checks every field against its rule when an instance is made, however it is made."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        convert.check_instance(self)  # type: ignore[arg-type]
-
-
 @dataclass(frozen=True, slots=True)
-class SourceConfig(_Checked):
+class SourceConfig(Checked):
     """One video source, published as one stream: the only description that there is of one.
 
     Its `repr` shows neither `uri` nor `options`, which may hold credentials.
@@ -132,7 +124,7 @@ class SourceConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineConfig(_Checked):
+class EngineConfig(Checked):
     """The network that makes position maps, and what runs it."""
 
     name: str = setting(
@@ -161,7 +153,7 @@ class EngineConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class DetectConfig(_Checked):
+class DetectConfig(Checked):
     """Finding new faces. Faces already tracked need no detection."""
 
     kind: Literal["short", "full"] = setting(
@@ -193,7 +185,7 @@ class DetectConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class SmoothingConfig(_Checked):
+class SmoothingConfig(Checked):
     """One Euro filter over the vertices (Casiez et al., CHI 2012). It adds lag."""
 
     enabled: bool = setting(
@@ -218,7 +210,7 @@ class SmoothingConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class TrackConfig(_Checked):
+class TrackConfig(Checked):
     """Following a face from frame to frame through its own mesh."""
 
     recrop_threshold: float = setting(
@@ -247,7 +239,7 @@ class TrackConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class GeometryConfig(_Checked):
+class GeometryConfig(Checked):
     """What is computed from a position map, when somebody subscribes to it."""
 
     depth: bool = setting(True, "Offer depth images (`<stream>/depth`)")
@@ -257,7 +249,7 @@ class GeometryConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishConfig(_Checked):
+class PublishConfig(Checked):
     """The ZeroMQ publisher."""
 
     bind: str = setting(
@@ -289,7 +281,7 @@ class PublishConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineConfig(_Checked):
+class PipelineConfig(Checked):
     """How the stages share the machine."""
 
     max_batch_wait_ms: float = setting(
@@ -305,7 +297,7 @@ class PipelineConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordConfig(_Checked):
+class RecordConfig(Checked):
     """Writing results to disk."""
 
     dir: str | None = setting(
@@ -322,48 +314,7 @@ class RecordConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class HttpConfig(_Checked):
-    """The control interface: streams, health, metrics and pictures over HTTP."""
-
-    bind: str | None = setting(
-        None,
-        "Address to serve, such as 127.0.0.1:8088; null serves nothing, port 0 takes any free "
-        "port; an address that other machines reach needs token_file",
-        pattern=r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}",
-        pattern_doc="HOST:PORT or [IPV6]:PORT",
-    )
-    token_file: str | None = setting(
-        None,
-        "File that holds the token which every request must bring, readable by its owner alone; "
-        "null asks for none",
-        pattern=NOT_EMPTY,
-    )
-    preview_fps: float = setting(
-        10.0, "Most pictures a second in overlay.mjpg", unit="frames/s", minimum=0.1, maximum=60
-    )
-    max_viewers: int = setting(
-        8, "Most pictures and films served at a time", unit="viewers", minimum=1, maximum=64
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfig(_Checked):
-    """What the program says on standard error."""
-
-    level: Literal["error", "warning", "info", "debug"] = setting(
-        "info",
-        "Least important message shown",
-        choices=("error", "warning", "info", "debug"),
-    )
-    format: Literal["text", "json"] = setting(
-        "text",
-        "Lines to read, or one JSON object a line with time, level, stream and run",
-        choices=("text", "json"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Config(_Checked):
+class Config(Checked):
     """Everything that `streamprn run` can be told. Immutable and always valid."""
 
     sources: tuple[SourceConfig, ...] = setting(

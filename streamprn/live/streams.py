@@ -223,9 +223,9 @@ class Streams:
             if stream.gone:
                 return
             self._publisher.publish_status(status)
-        self._tell(status)
+        self._tell(status, stream)
 
-    def _tell(self, status: SourceStatus) -> None:
-        log_status(status)
+    def _tell(self, status: SourceStatus, stream: Stream | None = None) -> None:
+        log_status(status, stream)
         if self.on_event is not None:
             self.on_event(status)
