@@ -5,6 +5,7 @@ All but the histograms is read when somebody asks: a scrape costs the frames not
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 __all__ = ["Metrics"]
 
 _STREAM = ["stream"]
+#: What the counters of the publisher count; see `PublishCounters`.
+_PUBLISHED = {
+    "messages": "Messages sent",
+    "bytes": "Bytes of those messages",
+    "overruns": "Times that a subscriber's queue was full, from when on it misses messages",
+    "ignored": "Messages from subscribers that were no usable subscription",
+}
 
 
 class Metrics(Collector):
@@ -130,22 +138,10 @@ class Metrics(Collector):
 
     def _of_publisher(self) -> Iterable[Metric]:
         counters = self._pipeline.publisher.counters
-        for name, text, value in (
-            ("published_messages", "Messages sent", counters.messages),
-            ("published_bytes", "Bytes of those messages", counters.bytes),
-            (
-                "publish_overruns",
-                "Times that a subscriber's queue was full, from when on it misses messages",
-                counters.overruns,
-            ),
-            (
-                "publish_ignored",
-                "Messages from subscribers that were no usable subscription",
-                counters.ignored,
-            ),
-        ):
-            family = _counter(name, text, [])
-            family.add_metric([], value)
+        for field in dataclasses.fields(counters):
+            text = _PUBLISHED.get(field.name, f"PublishCounters.{field.name}")
+            family = _counter(f"publish_{field.name}", text, [])
+            family.add_metric([], getattr(counters, field.name))
             yield family
 
     def _of_time(self) -> Iterable[Metric]:

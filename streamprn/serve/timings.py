@@ -11,40 +11,46 @@ if TYPE_CHECKING:
 
     from streamprn.records import FrameResult, Kind
 
-__all__ = ["BOUNDS_S", "Histogram", "StreamTimings", "Timings"]
+__all__ = ["Histogram", "StreamTimings", "Timings"]
 
 #: Upper bounds of the buckets, seconds: finest where latencies of a frame lie.
-BOUNDS_S = (
-    0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.033, 0.05, 0.066, 0.1,
-    0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+LATENCY_BOUNDS_S = (
+    0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.033, 0.05, 0.066, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 )  # fmt: skip
+#: Of a stage; few, since there are ten stages of every stream in each scrape.
+STAGE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033, 0.1, 0.5)
 NS = 1e-9
 
 
 class Histogram:
     """Counts durations by bucket. One thread observes; readers may see a frame's half of it.
 
+    Args:
+        bounds_s: upper bounds of the buckets, seconds, ascending.
+
     Attributes:
         counts: for each bound those at or below it and above the one before; last, those above all.
         sum_s: of all durations.
     """
 
-    __slots__ = ("counts", "sum_s")
+    __slots__ = ("_bounds_s", "counts", "sum_s")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
+    def __init__(self, bounds_s: tuple[float, ...]) -> None:
+        self._bounds_s = bounds_s
+        self.counts = [0] * (len(bounds_s) + 1)
         self.sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.counts[bisect_left(self._bounds_s, seconds)] += 1
         self.sum_s += seconds
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Bounds as text with the number of durations at or below them, as Prometheus wants it."""
         found: list[tuple[str, float]] = []
         total = 0
-        bounds = (*map(str, BOUNDS_S), "+Inf")
+        bounds = (*map(str, self._bounds_s), "+Inf")
         for bound, count in zip(bounds, list(self.counts), strict=True):
             total += count
             found.append((bound, total))
@@ -63,7 +69,7 @@ class StreamTimings:
     __slots__ = ("latency", "published_ns", "stages")
 
     def __init__(self) -> None:
-        self.latency = Histogram()
+        self.latency = Histogram(LATENCY_BOUNDS_S)
         self.stages: dict[str, Histogram] = {}
         self.published_ns = 0
 
@@ -94,7 +100,7 @@ class Timings:
         for stage, duration_ns in result.spans_ns.items():
             histogram = stages.get(stage)
             if histogram is None:
-                histogram = stages[stage] = Histogram()
+                histogram = stages[stage] = Histogram(STAGE_BOUNDS_S)
             histogram.observe(duration_ns * NS)
 
     def close(self) -> None:
