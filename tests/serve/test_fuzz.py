@@ -41,6 +41,11 @@ URI = st.sampled_from(
 BODY = st.dictionaries(KEYS, VALUE, max_size=5) | VALUE
 
 
+# The backoff of a stream that is away draws from `random` in its own thread, which Hypothesis
+# takes for its strategies' doing.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
+
 @pytest.fixture
 def call(served):
     served.client("POST", "/streams", {"uri": PICTURE, "name": "door"})
