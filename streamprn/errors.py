@@ -36,6 +36,14 @@ class ConfigError(InputError):
         super().__init__(f"{where}: {what}" if where else what, hint=hint)
 
 
+class NoSuchStreamError(InputError):
+    """No stream has the name that was asked for."""
+
+
+class StreamExistsError(ConfigError):
+    """A stream has the name already that another one was to get."""
+
+
 class SourceError(StreamPRNError):
     """A video source cannot be opened or read; `uri` carries no credentials."""
 

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-__all__ = ["UrlParts", "redact", "redact_text", "remember", "split_url"]
+__all__ = ["HIDDEN", "UrlParts", "redact", "redact_text", "remember", "split_url"]
 
 HIDDEN = "***"
 

@@ -21,6 +21,7 @@ BUILT_FROM = (
     "MANIFEST.in",
     "NOTICE",
     "README.md",
+    "SECURITY.md",
     "config.yaml",
     "pyproject.toml",
 )

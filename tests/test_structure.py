@@ -35,6 +35,8 @@ def test_outside_the_engines_nobody_knows_where_a_face_lives():
     assert [str(path) for path in ours if words.search(path.read_text())] == []
 
 
-@pytest.mark.parametrize("room", ["source", "faces", "live", "wire", "apps", "config", "cli"])
+@pytest.mark.parametrize(
+    "room", ["source", "faces", "live", "wire", "apps", "config", "cli", "serve"]
+)
 def test_every_room_is_named_in_the_architecture(room):
     assert f"`streamprn/{room}/`" in (ROOT / "ARCHITECTURE.md").read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.apps.reconstruction import Reconstruction
-    from streamprn.records import Float32, UInt8
+    from streamprn.engines.topology import Topology
+    from streamprn.records import Float32, Pose, UInt8
 
 # iBUG/300-W: first and last index of each curve, and whether it is closed.
 CURVES = (
@@ -30,17 +31,41 @@ _SHIFT = 4  # cv2 draws at a sixteenth of a pixel
 _BOX_EDGES = tuple((a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4))
 
 
+class DrawableFace(Protocol):
+    """What the drawing of landmarks and pose takes of a face."""
+
+    @property
+    def box_xyxy(self) -> Float32:
+        """`(4,)` float32: x0, y0, x1, y1, picture pixels."""
+
+    @property
+    def landmarks(self) -> Float32:
+        """`(68, 3)` float32, picture pixels."""
+
+    @property
+    def visible_landmarks(self) -> NDArray[np.bool_]:
+        """`(68,)` bool."""
+
+    @property
+    def pose(self) -> Pose:
+        """Of the head."""
+
+    @property
+    def topology(self) -> Topology:
+        """Of the engine that found it."""
+
+
 def _fixed(points: NDArray[np.floating]) -> NDArray[np.int32]:
     limited = np.clip(np.nan_to_num(points), -1e5, 1e5)
     return np.asarray(np.round(limited * (1 << _SHIFT)), np.int32)
 
 
-def _thickness(face: Reconstruction) -> int:
+def _thickness(face: DrawableFace) -> int:
     width = float(face.box_xyxy[2] - face.box_xyxy[0])
     return max(1, round(width / 220.0))
 
 
-def draw_landmarks(canvas: UInt8, face: Reconstruction, *, by_visibility: bool = False) -> None:
+def draw_landmarks(canvas: UInt8, face: DrawableFace, *, by_visibility: bool = False) -> None:
     """Draw the 68 landmarks in place: curves and dots, or hidden ones as red rings."""
     points = _fixed(face.landmarks[:, :2])
     line = _thickness(face)
@@ -118,7 +143,7 @@ def draw_visibility(canvas: UInt8, face: Reconstruction, stride: int = 5) -> Non
         canvas[y[inside], x[inside]] = colour
 
 
-def draw_pose(canvas: UInt8, face: Reconstruction) -> None:
+def draw_pose(canvas: UInt8, face: DrawableFace) -> None:
     """Draw a box around the head and the three axes from the nose, in place."""
     canonical = face.topology.canonical.astype(np.float64)
     low, high = canonical.min(axis=0), canonical.max(axis=0)
@@ -139,7 +164,7 @@ def draw_pose(canvas: UInt8, face: Reconstruction) -> None:
     _draw_axes(canvas, face, 0.45 * float(size[0]), line + 1)
 
 
-def _draw_axes(canvas: UInt8, face: Reconstruction, length: float, line: int) -> None:
+def _draw_axes(canvas: UInt8, face: DrawableFace, length: float, line: int) -> None:
     origin = face.topology.canonical[face.topology.landmarks[30]]
     ends = np.vstack([origin, origin + length * np.eye(3)]).astype(np.float32)
     start, *tips = _fixed(pose_kernels.project(face.pose, ends)[:, :2]).tolist()
@@ -158,7 +183,7 @@ def label(canvas: UInt8, text: str, at_xy: tuple[float, float], size_px: float =
     cv2.putText(canvas, text, (x, y), _FONT, scale, WHITE, 1, cv2.LINE_AA)
 
 
-def pose_text(face: Reconstruction) -> str:
+def pose_text(face: DrawableFace) -> str:
     """Yaw, pitch and roll in whole degrees, as a label."""
     pose = face.pose
     return f"yaw {pose.yaw:+.0f}  pitch {pose.pitch:+.0f}  roll {pose.roll:+.0f}"

@@ -54,6 +54,7 @@ class CommandModule(Protocol):
 COMMANDS = (
     Command("demo", "the whole pipeline on a short clip of its own, offline"),
     Command("run", "video sources in, dense 3D faces out over ZeroMQ"),
+    Command("ctl", "add, remove, pause and resume streams of a running engine"),
     Command("watch", "subscribe: a live table, or JSON lines"),
     Command("replay", "publish a recording again, as if it were live"),
     Command("bench", "latency and throughput of every stage and end to end"),

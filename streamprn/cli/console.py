@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from streamprn.redact import redact_text
@@ -47,7 +49,48 @@ class _Redacting(logging.Formatter):
         return redact_text(super().format(record))
 
 
-def configure_logging(level: str, console: Console | None = None) -> None:
+class _Json(logging.Formatter):
+    """One JSON object a line, credentials removed.
+
+    Args:
+        run: names this run in every line.
+    """
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "run": self._run,
+            "message": redact_text(record.getMessage()),
+        }
+        status = getattr(record, "status", None)
+        if stream := _stream_of(record):
+            line["stream"] = stream
+        if status is not None:
+            line |= {"state": str(status.state), "cause": redact_text(status.cause)}
+        if record.exc_info:
+            line["exception"] = redact_text(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _stream_of(record: logging.LogRecord) -> str:
+    """The stream that a message is about, or an empty text."""
+    status = getattr(record, "status", None)
+    stream = getattr(record, "stream", "" if status is None else status.stream)
+    # The thread of a source is called after it.
+    reader = str(record.threadName or "").partition("source ")
+    return str(stream) or (reader[2] if not reader[0] else "")
+
+
+def configure_logging(
+    level: str, console: Console | None = None, *, json_run: str | None = None
+) -> None:
     """Send the project's messages from `level` on to standard error, credentials removed.
 
     FFmpeg's own messages, where somebody turns them on, go the same way.
@@ -55,9 +98,13 @@ def configure_logging(level: str, console: Console | None = None) -> None:
     Args:
         level: "error", "warning", "info" or "debug".
         console: where a live display runs, so that messages go above it.
+        json_run: write JSON lines that name this run.
     """
     handler: logging.Handler
-    if console is not None and console.is_terminal:
+    if json_run is not None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Json(json_run))
+    elif console is not None and console.is_terminal:
         from rich.logging import RichHandler
 
         handler = RichHandler(console=console, show_path=False, rich_tracebacks=False)

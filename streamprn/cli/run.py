@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import secrets
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from streamprn.live.pipeline import Pipeline, Summary
     from streamprn.live.statistics import StreamSummary
     from streamprn.records import SourceStatus
+    from streamprn.serve.service import Service
 
 DEFAULT_CONFIG = Path("config.yaml")
 
@@ -38,7 +41,7 @@ streamprn run rtsp://user:password@camera.local/stream
 streamprn run 0 --bind tcp://127.0.0.1:6000
 streamprn run clip.mp4 --loop --max-frames 300
 streamprn run door.mp4 yard.mp4 --set detect.max_faces=8 --set sources.door.crop=[0,0,640,480]
-streamprn run --config cameras.yaml
+streamprn run --config cameras.yaml --http 127.0.0.1:8088
 streamprn run --write-config config.yaml
 """
 
@@ -68,6 +71,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--max-frames", metavar="N", type=positive_int, help="end after N frames of all streams"
     )
+    parser.add_argument(
+        "--http", metavar="HOST:PORT", help="serve control, health, metrics and pictures; run on"
+        " when all sources have ended"
+    )  # fmt: skip
+    parser.add_argument(
+        "--http-token",
+        metavar="FILE",
+        help="file with the token that requests over HTTP must bring",
+    )
     parser.add_argument("--record", metavar="DIR", help="write every result below this folder")
     parser.add_argument(
         "--set",
@@ -89,10 +101,19 @@ def run(args: argparse.Namespace) -> int:
     if args.write_config is not None:
         return _write_config(args.write_config)
     config = config_from(args)
+    from streamprn.cli.console import configure_logging, stderr_console
     from streamprn.cli.signals import stop_on_signals
+    from streamprn.serve.service import Service
 
-    with stop_on_signals() as stop:
-        return _run(config, args, stop)
+    run_id = secrets.token_hex(8)
+    console = stderr_console()
+    configure_logging(config.log.level, console, json_run=_json_run(config, run_id))
+    read_again = partial(config_from, args) if _path(args) is not None else None
+    with (
+        Service(config, read_again, run_id) as service,
+        stop_on_signals(on_hangup=service.reload) as stop,
+    ):
+        return _run(config, args, stop, service, console)
 
 
 def config_from(args: argparse.Namespace) -> Config:
@@ -103,12 +124,12 @@ def config_from(args: argparse.Namespace) -> Config:
     """
     from streamprn.config import Config, load_config
 
-    path = args.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+    path = _path(args)
     config = load_config(path) if path is not None else Config.default()
     if args.source:
         mapping = config.to_mapping() | {"sources": [{"uri": uri} for uri in args.source]}
         config = Config.from_mapping(mapping, where="SOURCE")
-    if not config.sources:
+    if not (config.sources or args.http or config.http.bind):
         raise ConfigError(
             "nothing to read",
             where=str(path or ""),
@@ -118,6 +139,16 @@ def config_from(args: argparse.Namespace) -> Config:
     for text in args.overrides:
         config = _override(config, text)
     return config.with_overrides(_flags(args, len(config.sources)), where="command line")
+
+
+def _path(args: argparse.Namespace) -> Path | None:
+    """The configuration file, where there is one."""
+    path: Path | None = args.config
+    return path or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+
+
+def _json_run(config: Config, run_id: str) -> str | None:
+    return run_id if config.log.format == "json" else None
 
 
 def _override(config: Config, text: str) -> Config:
@@ -135,6 +166,8 @@ def _flags(args: argparse.Namespace, sources: int) -> dict[str, Any]:
         "engine.backend": args.backend,
         "publish.bind": args.bind,
         "record.dir": args.record,
+        "http.bind": args.http,
+        "http.token_file": args.http_token,
         "log.level": "debug" if args.verbose else "warning" if args.quiet else None,
     }
     for index in range(sources):
@@ -159,11 +192,13 @@ def _write_config(path: Path) -> int:
     return 0
 
 
-def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int:
-    from streamprn.cli.console import configure_logging, stderr_console
-
-    console = stderr_console()
-    configure_logging(config.log.level, console)
+def _run(
+    config: Config,
+    args: argparse.Namespace,
+    stop: threading.Event,
+    service: Service,
+    console: Console,
+) -> int:
     from streamprn.live.pipeline import Pipeline
     from streamprn.records import SourceState
 
@@ -175,12 +210,19 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
         else:
             failed.pop(status.stream, None)
 
-    with Pipeline(config) as pipeline:
+    with Pipeline(config, sinks=service.sinks) as pipeline, service.attending(pipeline):
         if not args.quiet:
-            _say(console, f"publishing on {pipeline.endpoint}; {pipeline.backend}; Ctrl-C ends")
-        with _live(console, pipeline, quiet=args.quiet) as say, _failure_told_once(config):
+            control = f"; control on {service.url}" if service.serves else ""
+            said = f"publishing on {pipeline.endpoint}; {pipeline.backend}{control}; Ctrl-C ends"
+            _say(console, said)
+        one = len(config.sources) == 1 and not service.serves
+        with _live(console, pipeline, quiet=args.quiet) as say, _failure_told_once(one=one):
             summary = pipeline.run(
-                stop, max_frames=args.max_frames, on_event=on_event, on_progress=say
+                stop,
+                max_frames=args.max_frames,
+                until_stopped=service.serves,
+                on_event=on_event,
+                on_progress=say,
             )
     if not args.quiet and (summary.frames or not failed):
         _show(console, summary)
@@ -190,7 +232,7 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
 
 
 @contextmanager
-def _failure_told_once(config: Config) -> Iterator[None]:
+def _failure_told_once(*, one: bool) -> Iterator[None]:
     """Keep the failure of an only source out of the log: it becomes the error of the program."""
     from streamprn.records import SourceState
 
@@ -199,7 +241,7 @@ def _failure_told_once(config: Config) -> Iterator[None]:
         return status is None or status.state is not SourceState.FAILED
 
     log = logging.getLogger("streamprn.live")
-    if len(config.sources) == 1:
+    if one:
         log.addFilter(is_news)
     try:
         yield

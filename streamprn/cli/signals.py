@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM end a command in bounded time, whatever the main thread is busy with."""
+"""SIGINT and SIGTERM end a command in bounded time, whatever the main thread is busy with.
+
+SIGHUP, where somebody wants it, does not end it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 #: The interpreter itself then takes another 0.2 s to end.
@@ -20,12 +23,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def stop_on_signals(
-    grace_s: float = GRACE_S, *, interrupt: bool = False
+    grace_s: float = GRACE_S,
+    *,
+    interrupt: bool = False,
+    on_hangup: Callable[[], None] | None = None,
 ) -> Iterator[threading.Event]:
     """Give an event that the first SIGINT or SIGTERM sets; for the main thread only.
 
     The body must then end within `grace_s` seconds, or the process is ended with the exit code
     128 + signal. A second signal raises KeyboardInterrupt; with `interrupt` the first one does.
+    SIGHUP calls `on_hangup` where it is given, in a thread of its own; else it ends the process.
 
     A Python signal handler waits until the main thread runs Python code, which may be long when
     it compiles a network. The interpreter's wake-up descriptor is written at once, so a thread
@@ -45,7 +52,9 @@ def stop_on_signals(
 
     def watch() -> None:
         while number := reader.recv(1):
-            if number[0] in _SIGNALS:
+            if number[0] == signal.SIGHUP and on_hangup is not None:
+                on_hangup()
+            elif number[0] in _SIGNALS:
                 stop.set()
                 if not done.wait(grace_s):
                     os._exit(128 + number[0])
@@ -53,6 +62,9 @@ def stop_on_signals(
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    if on_hangup is not None:
+        # The thread that reads the descriptor does it; the handler only keeps the process.
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)
     descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher.start()
     try:

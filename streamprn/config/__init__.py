@@ -8,7 +8,6 @@ from streamprn.config.schema import (
     DetectConfig,
     EngineConfig,
     GeometryConfig,
-    LogConfig,
     PipelineConfig,
     PublishConfig,
     RecordConfig,
@@ -16,6 +15,7 @@ from streamprn.config.schema import (
     TrackConfig,
     load_config,
 )
+from streamprn.config.service import HttpConfig, LogConfig
 from streamprn.config.source import SourceConfig
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "DetectConfig",
     "EngineConfig",
     "GeometryConfig",
+    "HttpConfig",
     "LogConfig",
     "PipelineConfig",
     "PublishConfig",

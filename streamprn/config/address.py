@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from streamprn.errors import InputError, SourceError
 from streamprn.records import PUBLISHER
-from streamprn.redact import redact, remember, split_url
+from streamprn.redact import HIDDEN, redact, remember, split_url
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -107,13 +107,22 @@ class Address:
 
     @property
     def safe_uri(self) -> str:
-        """The address without credentials."""
+        """The address as anybody may see it: of network streams only scheme and host.
+
+        A path may hold a token as well as a query does, and a filter graph an address of its own.
+        """
         if self.kind is SourceKind.PIPE and self.uri == "-":
             return "standard input"
         if self.kind is SourceKind.SCREEN:
             return f"screen:{self.uri}"
-        shown = redact(self.uri)
-        return f"lavfi:{shown}" if self.kind is SourceKind.LAVFI else shown
+        if self.kind is SourceKind.LAVFI:
+            name, sign, _ = self.uri.partition("=")
+            return f"lavfi:{name}" + (f"={HIDDEN}" if sign else "")
+        parts = split_url(self.uri)
+        if parts is None or not parts.certain:
+            return redact(self.uri)
+        shown = f"{parts.scheme}://{parts.host}"
+        return f"{shown}/{HIDDEN}" if parts.rest.strip("/") else shown
 
     def renamed(self, name: str) -> Address:
         """The same address for a stream of another name."""

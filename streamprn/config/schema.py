@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streamprn.config import convert
 from streamprn.config.address import stream_names
+from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import about, setting
-from streamprn.config.source import NOT_EMPTY, Checked, SourceConfig
+from streamprn.config.service import HttpConfig, LogConfig
+from streamprn.config.source import SourceConfig
 from streamprn.records import FRAME_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+MAX_SOURCES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,22 +236,11 @@ class RecordConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class LogConfig(Checked):
-    """What the program says on standard error."""
-
-    level: Literal["error", "warning", "info", "debug"] = setting(
-        "info",
-        "Least important message shown",
-        choices=("error", "warning", "info", "debug"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Config(Checked):
     """Everything that `streamprn run` can be told. Immutable and always valid."""
 
     sources: tuple[SourceConfig, ...] = setting(
-        (), "Video sources, one stream each; all share one engine", max_items=256
+        (), "Video sources, one stream each; all share one engine", max_items=MAX_SOURCES
     )
     engine: EngineConfig = field(
         default_factory=EngineConfig, metadata=about("The network, and what runs it")
@@ -268,6 +261,10 @@ class Config(Checked):
     )
     record: RecordConfig = field(
         default_factory=RecordConfig, metadata=about("Writing results to disk")
+    )
+    http: HttpConfig = field(
+        default_factory=HttpConfig,
+        metadata=about("The control interface: streams, health, metrics and pictures over HTTP"),
     )
     log: LogConfig = field(default_factory=LogConfig, metadata=about("Messages on standard error"))
 

@@ -53,6 +53,11 @@ class Follower:
         """The id that the next new face gets."""
         return self._tracker.next_id
 
+    @property
+    def full(self) -> bool:
+        """Whether as many faces are followed as the rules allow."""
+        return self._tracker.full
+
     def follow(self, image: FrameImage, at_ns: int) -> list[Face]:
         """The faces of the next frame, in the order of their birth.
 

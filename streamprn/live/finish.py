@@ -97,7 +97,8 @@ class FinishLoop(Loop):
             try:
                 self._finish(looked, began)
             except FaceLostError as error:
-                log.warning("%s: a frame is left out: %s", looked.frame.stream, error)
+                name = looked.frame.stream
+                log.warning("%s: a frame is left out: %s", name, error, extra={"stream": name})
             self._turns += 1
             self._busy_ns += time.monotonic_ns() - began
 

@@ -216,6 +216,7 @@ class LookLoop(Loop):
                 return False
         for one in looked:
             one.stream.follower.detect_further(one.frame.image)
+            one.stream.note_full()
         return True
 
 

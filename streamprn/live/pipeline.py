@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streamprn.engines.topology import Topology
     from streamprn.faces.detect import Detector
     from streamprn.live.loop import LoopStatistics
-    from streamprn.records import Kind, SourceStatus
+    from streamprn.records import SourceStatus
+    from streamprn.wire.publish import Publisher
 
 __all__ = ["Pipeline", "Summary"]
 
@@ -57,6 +58,7 @@ class Pipeline:
     """
 
     streams: Streams
+    publisher: Publisher
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class Pipeline:
     @property
     def endpoint(self) -> str:
         """Where subscribers connect, with the real port."""
-        return self._publisher.endpoint
+        return self.publisher.endpoint
 
     @property
     def backend(self) -> str:
@@ -100,6 +102,11 @@ class Pipeline:
     def topology(self) -> Topology:
         """The meaning of the vertices."""
         return self._predictor.topology
+
+    @property
+    def running(self) -> bool:
+        """Whether frames are looked at: the engine is warm, and no loop has ended."""
+        return hasattr(self, "_look") and self._look.running and self._finish.running
 
     def statistics(self) -> dict[str, LoopStatistics]:
         """What each loop has done, by its name; may be called from any thread."""
@@ -135,7 +142,10 @@ class Pipeline:
         if not hasattr(self, "streams"):
             raise RuntimeError("enter the pipeline first: `with Pipeline(config) as pipeline`")
         stop = stop or threading.Event()
-        self._warm_up(on_progress or (lambda _: None))
+        say = on_progress or (lambda _: None)
+        wanted = {kind for name in self.streams.names for kind in self._finish.wanted(name)}
+        mesh_format = self._config.publish.mesh_format
+        warm_up(self._predictor, self._maker, wanted, mesh_format, self._beside, say)
         began = time.monotonic()
         self.streams.on_event = on_event
         self._look.limit(max_frames, until_stopped=until_stopped)
@@ -160,10 +170,10 @@ class Pipeline:
         sinks = (*self._sinks, *parts.recorders(config, self._predictor.topology))
         for sink in sinks:
             opened.callback(sink.close)
-        self._publisher = parts.publisher(config, self._predictor.topology)
-        opened.callback(self._publisher.close)
+        self.publisher = parts.publisher(config, self._predictor.topology)
+        opened.callback(self.publisher.close)
         self._maker = StreamMaker(config, self._predictor, self._detector, ready)
-        self.streams = Streams(self._maker, self._publisher, ready)
+        self.streams = Streams(self._maker, self.publisher, ready)
         opened.callback(self.streams.close)
         for source, name in zip(config.sources, config.stream_names(), strict=True):
             self.streams.add(replace(source, name=name))
@@ -172,19 +182,11 @@ class Pipeline:
         self._look = LookLoop(self.streams, self._predictor, handover, batch_wait_s=wait_s)
         self._finish = FinishLoop(
             handover,
-            self._publisher,
+            self.publisher,
             sinks,
             mesh_format=config.publish.mesh_format,
             stats_interval_s=config.publish.stats_interval_s,
         )
-
-    def _warm_up(self, say: Callable[[str], None]) -> None:
-        """Make ready what the first frame needs."""
-        wanted: set[Kind] = set()
-        for stream in self.streams:
-            wanted |= self._finish.wanted(stream.name)
-        mesh_format = self._config.publish.mesh_format
-        warm_up(self._predictor, self._maker, wanted, mesh_format, self._beside, say)
 
     def _end(self, *, stopped: bool) -> None:
         """End every thread, the sources first; what was looked at still gets published."""

@@ -46,6 +46,8 @@ class Stream:
         lock: held while something is published of it.
         gone: nothing is to be published of it any more.
         next_stats_ns: when its statistics are due; used by the finish loop alone.
+        told_dead: whether it was said to be dead and not yet to be live again.
+        told_full: whether it was said to have as many faces as may be.
     """
 
     name: str
@@ -57,11 +59,23 @@ class Stream:
     lock: threading.Lock = field(default_factory=threading.Lock)
     gone: bool = False
     next_stats_ns: int = 0
+    told_dead: bool = False
+    told_full: bool = False
 
     def stop(self) -> None:
         """Let its threads end; does not wait for them."""
         self.reader.stop(timeout=0)
         self.follower.detection.stop()
+
+    def note_full(self) -> None:
+        """Say once that further faces are not looked for; used by the look loop alone."""
+        if not self.told_full and self.follower.full:
+            self.told_full = True
+            log.info(
+                "%s shows as many faces as detect.max_faces allows; no further ones are looked for",
+                self.name,
+                extra={"stream": self.name},
+            )
 
     def summary(self) -> StreamSummary:
         """How it stands now; may be called from any thread."""
@@ -86,10 +100,22 @@ def state_in_words(status: SourceStatus) -> str:
     return f"{status.state}: {status.cause}" if status.cause else str(status.state)
 
 
-def log_status(status: SourceStatus) -> None:
-    """Say where a source stands."""
-    level = logging.WARNING if status.state is SourceState.FAILED else logging.INFO
-    log.log(level, "%s is %s", status.stream, state_in_words(status), extra={"status": status})
+def log_status(status: SourceStatus, stream: Stream | None = None) -> None:
+    """Say where a source stands; that it died, or lives again, as a warning.
+
+    Args:
+        status: the news.
+        stream: remembers what was said of it.
+    """
+    # Of a camera that stays away, the first attempt is news, not each one.
+    first = status.state is SourceState.RECONNECTING and status.attempt <= 1
+    dead = first or status.state is SourceState.FAILED
+    again = status.state is SourceState.LIVE and stream is not None and stream.told_dead
+    if stream is not None and (dead or again):
+        stream.told_dead = dead
+    words = state_in_words(status) + (" again" if again else "")
+    level = logging.WARNING if dead or again else logging.INFO
+    log.log(level, "%s is %s", status.stream, words, extra={"status": status})
 
 
 class StreamMaker:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamprn.config import SourceConfig
 from streamprn.config.address import free_name, resolve
-from streamprn.errors import ConfigError, InputError
+from streamprn.errors import ConfigError, NoSuchStreamError, StreamExistsError
 from streamprn.live.stream import Stream, log_status
 from streamprn.records import SourceState, SourceStatus
 
@@ -66,6 +66,21 @@ class Streams:
         streams = self._streams
         return bool(streams) and all(stream.channel.drained for stream in streams)
 
+    def find(self, name: str) -> Stream:
+        """The stream of a name.
+
+        Raises:
+            NoSuchStreamError: there is none.
+        """
+        for stream in self._streams:
+            if stream.name == name:
+                return stream
+        near = difflib.get_close_matches(name, self.names, 1)
+        known = f"there are: {', '.join(self.names)}" if self.names else "there are none"
+        raise NoSuchStreamError(
+            f"there is no stream {name!r}", hint=f"did you mean {near[0]!r}?" if near else known
+        )
+
     def add(self, source: SourceConfig | str) -> str:
         """Add a stream; it is read at once where the pipeline runs.
 
@@ -76,7 +91,8 @@ class Streams:
             Its name: the one in the settings, or one made from the address.
 
         Raises:
-            InputError: the address cannot be used, or the name is taken.
+            InputError: the address cannot be used.
+            StreamExistsError: the name is taken.
             SourceError: a file does not exist.
         """
         if isinstance(source, str):
@@ -85,7 +101,7 @@ class Streams:
         with self._lock:
             name = source.name or free_name(address.name, self.names)
             if name in self.names:
-                raise ConfigError(
+                raise StreamExistsError(
                     f"there is a stream {name!r} already", hint="remove it, or choose another name"
                 )
             stream = self._maker.make(source, address.renamed(name), self._on_status)
@@ -98,10 +114,10 @@ class Streams:
         """Remove a stream; nothing of it is published after the state `ended`.
 
         Raises:
-            InputError: there is no such stream.
+            NoSuchStreamError: there is no such stream.
         """
         with self._lock:
-            stream = self._find(name)
+            stream = self.find(name)
             self._put(tuple(one for one in self._streams if one is not stream))
             self._leave(stream)
         ended = SourceStatus(name, SourceState.ENDED, "removed", wall_ns=time.time_ns())
@@ -115,17 +131,17 @@ class Streams:
         """Stop reading a stream until `resume`: a camera is let go, a file keeps its place.
 
         Raises:
-            InputError: there is no such stream.
+            NoSuchStreamError: there is no such stream.
         """
-        self._find(name).reader.pause()
+        self.find(name).reader.pause()
 
     def resume(self, name: str) -> None:
         """Go on reading a stream that was paused.
 
         Raises:
-            InputError: there is no such stream.
+            NoSuchStreamError: there is no such stream.
         """
-        self._find(name).reader.resume()
+        self.find(name).reader.resume()
 
     def reconfigure(self, name: str, changes: Mapping[str, Any]) -> None:
         """Change settings of a stream, which is opened again; its frames and ids count on.
@@ -135,11 +151,12 @@ class Streams:
             changes: keys of `SourceConfig` with their new values.
 
         Raises:
-            InputError: there is no such stream, or a setting cannot be used.
+            NoSuchStreamError: there is no such stream.
+            InputError: a setting cannot be used.
             SourceError: a file does not exist.
         """
         with self._lock:
-            old = self._find(name)
+            old = self.find(name)
             if changes.get("name", name) != name:
                 raise ConfigError(
                     f"{name}: a stream keeps its name", hint="remove it, and add another one"
@@ -201,24 +218,14 @@ class Streams:
         stream.stop()
         stream.channel.clear()
 
-    def _find(self, name: str) -> Stream:
-        for stream in self._streams:
-            if stream.name == name:
-                return stream
-        near = difflib.get_close_matches(name, self.names, 1)
-        known = f"there are: {', '.join(self.names)}" if self.names else "there are none"
-        raise InputError(
-            f"there is no stream {name!r}", hint=f"did you mean {near[0]!r}?" if near else known
-        )
-
     def _on_status(self, stream: Stream, status: SourceStatus) -> None:
         with stream.lock:
             if stream.gone:
                 return
             self._publisher.publish_status(status)
-        self._tell(status)
+        self._tell(status, stream)
 
-    def _tell(self, status: SourceStatus) -> None:
-        log_status(status)
+    def _tell(self, status: SourceStatus, stream: Stream | None = None) -> None:
+        log_status(status, stream)
         if self.on_event is not None:
             self.on_event(status)

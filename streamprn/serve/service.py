@@ -1,0 +1,217 @@
+"""Everything around a running pipeline: health, reload, the service manager, HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from streamprn.errors import InputError, StreamPRNError
+from streamprn.serve import systemd
+from streamprn.serve.listen import Listener, listen, read_token
+from streamprn.serve.liveness import Health, Liveness
+from streamprn.serve.reload import Reloader
+from streamprn.serve.timings import Timings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamprn.config import Config
+    from streamprn.engines.topology import Topology
+    from streamprn.live.finish import ResultSink
+    from streamprn.live.pipeline import Pipeline
+    from streamprn.serve.preview import Previews
+    from streamprn.serve.server import Server
+
+__all__ = ["Service"]
+
+log = logging.getLogger("streamprn.serve")
+
+TICK_S = 1.0
+_NEEDED = ("starlette", "uvicorn", "prometheus_client")
+
+
+class Service:
+    """What `streamprn run` offers beside the engine. A context manager.
+
+        with Service(config, read_again) as service:
+            with Pipeline(config, sinks=service.sinks) as pipeline, service.attending(pipeline):
+                pipeline.run(stop, until_stopped=service.serves)
+
+    Args:
+        config: of the pipeline.
+        read_again: reads the configuration file with the flags laid over it, for a reload; None
+            where there is no file.
+        run_id: names this run.
+
+    Raises:
+        InputError: HTTP is asked for and its libraries are missing, or the token cannot be used.
+        PublishError: the address cannot be bound.
+    """
+
+    def __init__(
+        self, config: Config, read_again: Callable[[], Config] | None, run_id: str = ""
+    ) -> None:
+        self._config = config
+        self._read_again = read_again
+        self._run_id = run_id
+        self._listener: Listener | None = None
+        self._token: str | None = None
+        self._previews: Previews | None = None
+        self._timings = Timings()
+        self._pipeline: Pipeline | None = None
+        self._reloader: Reloader | None = None
+        self._pending = threading.Event()
+        self._done = threading.Event()
+        self._wake = threading.Condition()
+        if config.http.bind is not None:
+            self._prepare_http(config.http.bind)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    @property
+    def serves(self) -> bool:
+        """Whether it serves HTTP, so that streams may come at any time."""
+        return self._listener is not None
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP, or an empty text."""
+        return self._listener.url if self._listener is not None else ""
+
+    @property
+    def sinks(self) -> list[ResultSink]:
+        """What must see the frames of the pipeline."""
+        return [self._timings, self._previews] if self._previews is not None else []
+
+    def reload(self) -> None:
+        """Read the configuration file again, soon and in another thread; what comes is logged."""
+        with self._wake:
+            self._pending.set()
+            self._wake.notify_all()
+
+    @contextlib.contextmanager
+    def attending(self, pipeline: Pipeline) -> Iterator[None]:
+        """Watch, serve and reload a pipeline until the block ends.
+
+        Args:
+            pipeline: entered, with `sinks` among its own.
+        """
+        self._pipeline = pipeline
+        self._reloader = Reloader(pipeline.streams, self._config, self._read_again)
+        liveness = Liveness(pipeline)
+        attendant = threading.Thread(
+            target=self._attend, args=(liveness, self._reloader), name="service", daemon=True
+        )
+        server = self._server(pipeline, liveness, self._reloader)
+        attendant.start()
+        if server is not None:
+            server.start()
+        try:
+            yield
+        finally:
+            systemd.notify("STOPPING=1")
+            if server is not None:
+                server.stop()
+            with self._wake:
+                self._done.set()
+                self._wake.notify_all()
+            attendant.join(TICK_S)
+
+    # --- the attendant's thread -------------------------------------------------------------------
+
+    def _attend(self, liveness: Liveness, reloader: Reloader) -> None:
+        limit_s = systemd.watchdog_s()
+        tick_s = TICK_S if limit_s is None else min(TICK_S, limit_s / 3)
+        told = Health.STARTING
+        while not self._done.is_set():
+            health = liveness.tick()
+            if health is Health.ALIVE:
+                lines = ["WATCHDOG=1"] if limit_s is not None else []
+                if told is Health.STARTING:
+                    lines += ["READY=1", f"STATUS={len(self._streams)} streams"]
+                if lines:
+                    systemd.notify(*lines)
+                told = health
+            if self._pending.is_set():
+                self._reload_now(reloader)
+            with self._wake:
+                self._wake.wait_for(
+                    lambda: self._done.is_set() or self._pending.is_set(),
+                    tick_s if told is Health.ALIVE else tick_s / 10,
+                )
+
+    @property
+    def _streams(self) -> tuple[str, ...]:
+        assert self._pipeline is not None
+        return self._pipeline.streams.names
+
+    def _reload_now(self, reloader: Reloader) -> None:
+        self._pending.clear()
+        systemd.notify(systemd.reloading())
+        try:
+            done = reloader.reload()
+            status = f"{len(self._streams)} streams; reloaded: {done}"
+        except StreamPRNError as error:
+            log.error("nothing was reloaded: %s", error)
+            status = "the last reload failed, see the log"
+        systemd.notify("READY=1", f"STATUS={status}")
+
+    # --- HTTP -------------------------------------------------------------------------------------
+
+    def _prepare_http(self, bind: str) -> None:
+        missing = [name for name in _NEEDED if find_spec(name) is None]
+        if missing:
+            raise InputError(
+                f"--http needs {', '.join(missing)}", hint="pip install 'streamprn[serve]'"
+            )
+        settings = self._config.http
+        if settings.token_file is not None:
+            self._token = read_token(Path(settings.token_file))
+        self._listener = listen(bind, self._token)
+        if not self._listener.local:
+            log.warning(
+                "%s can be reached from other machines and is not encrypted: who listens on the "
+                "way reads the token; put a TLS proxy or a tunnel before it",
+                self._listener.url,
+            )
+        from streamprn.serve.preview import Previews
+
+        self._previews = Previews(self._topology, settings.preview_fps, settings.max_viewers)
+
+    def _topology(self) -> Topology:
+        assert self._pipeline is not None
+        return self._pipeline.topology
+
+    def _server(self, pipeline: Pipeline, liveness: Liveness, reloader: Reloader) -> Server | None:
+        if self._listener is None or self._previews is None:
+            return None
+        from streamprn import __version__
+        from streamprn.serve.app import Parts, make_app
+        from streamprn.serve.control import Control
+        from streamprn.serve.metrics import Metrics
+        from streamprn.serve.server import Server
+
+        about = {
+            "version": str(__version__),
+            "engine": self._config.engine.name,
+            "backend": pipeline.backend,
+            "run": self._run_id,
+        }
+        parts = Parts(
+            control=Control(pipeline.streams, reloader, self._timings),
+            liveness=liveness,
+            metrics=Metrics(pipeline, self._timings, liveness, about),
+            previews=self._previews,
+            version=str(__version__),
+            closing=threading.Event(),
+        )
+        return Server(make_app(parts, self._token), self._listener, parts.closing)
