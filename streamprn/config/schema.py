@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from streamprn.config import convert
 from streamprn.config.address import Address, stream_names
 from streamprn.config.rules import about, required, setting
-from streamprn.records import FRAME_KINDS
+from streamprn.records import FRAME_KINDS, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,6 +247,11 @@ class GeometryConfig(_Checked):
     """What is computed from a position map, when somebody subscribes to it."""
 
     depth: bool = setting(True, "Offer depth images (`<stream>/depth`)")
+    blendshapes: bool = setting(
+        True,
+        "Offer expressions: 52 coefficients of each face in its messages, for who subscribes to "
+        "`<stream>/blendshapes`",
+    )
     texture_size: int = setting(
         256, "Side of UV textures (`<stream>/texture`)", unit="px", minimum=16, maximum=4096
     )
@@ -311,9 +316,9 @@ class RecordConfig(_Checked):
     )
     kinds: tuple[str, ...] = setting(
         ("face",),
-        "What to record: a list",
-        choices=tuple(kind.value for kind in FRAME_KINDS),
-        max_items=len(FRAME_KINDS),
+        "What to record: a list; blendshapes stand in the messages of the others",
+        choices=tuple(kind.value for kind in (*FRAME_KINDS, Kind.BLENDSHAPES)),
+        max_items=len(FRAME_KINDS) + 1,
     )
 
 

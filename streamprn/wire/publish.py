@@ -185,9 +185,13 @@ class Publisher:
         published_ns = time.monotonic_ns()
         stream = result.frame.stream
         self._know(stream)
-        kinds = self._look_up(stream).of_frames
-        faces = encode_faces(result, visible=Kind.FACE in kinds) if kinds else []
-        for kind in kinds:
+        wanted = self._look_up(stream)
+        faces = []
+        if wanted.of_frames:
+            blendshapes = Kind.BLENDSHAPES in wanted.kinds
+            visible = Kind.FACE in wanted.kinds
+            faces = encode_faces(result, visible=visible, blendshapes=blendshapes)
+        for kind in wanted.of_frames:
             self._send(
                 encode_frame(kind, result, faces, published_ns, mesh_format=self._mesh_format)
             )

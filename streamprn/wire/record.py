@@ -41,11 +41,12 @@ class Recorder:
     Args:
         folder: made where it does not exist. Recordings in it are overwritten.
         topology: of the engine.
-        kinds: what to record, of `face`, `mesh`, `depth`, `texture`, `image`.
+        kinds: what to record, of `face`, `mesh`, `depth`, `texture`, `image`; with `blendshapes`
+            the faces in these have theirs.
         mesh_format: "float32", or "int16" at half the size.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be made, or `blendshapes` are the only kind.
     """
 
     def __init__(
@@ -58,7 +59,11 @@ class Recorder:
         self.wanted = frozenset(kinds)
         self._folder = folder
         self._topology = topology
-        self._kinds = tuple(kinds)
+        self._kinds = tuple(kind for kind in kinds if kind is not Kind.BLENDSHAPES)
+        if kinds and not self._kinds:
+            raise InputError(
+                "record.kinds: blendshapes stand in the messages of other kinds", hint="add face"
+            )
         self._mesh_format: MeshFormat = mesh_format
         self._files: dict[str, IO[bytes]] = {}
         try:
@@ -78,7 +83,11 @@ class Recorder:
         stream = result.frame.stream
         try:
             file = self._files.get(stream) or self._open(stream)
-            faces = encode_faces(result, visible=Kind.FACE in self.wanted)
+            faces = encode_faces(
+                result,
+                visible=Kind.FACE in self.wanted,
+                blendshapes=Kind.BLENDSHAPES in self.wanted,
+            )
             for kind in self._kinds:
                 parts = encode_frame(
                     kind, result, faces, published_ns, mesh_format=self._mesh_format
