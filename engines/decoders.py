@@ -40,7 +40,8 @@ class SubdivisionDecoder:
 
     The network gives `points` `(B, P or more, 3)` in crop pixels with the crop's corner, not the
     centre of its first pixel, at 0, and z growing away from the camera; and `logit` `(B,)` of the
-    face probability. Points beyond P, as irises, do not take part in the mesh.
+    face probability; perhaps `tongue` `(B,)` as well, the probability that the tongue is put out.
+    Points beyond P, as irises, do not take part in the mesh.
     """
 
     def __init__(self, subdivision: Subdivision, topology: Topology) -> None:
@@ -56,12 +57,13 @@ class SubdivisionDecoder:
         control = uv.control_points(self._subdivision.correct(points), self._layout.operator)
         logits = _output(outputs, "logit", (count,)).tolist()
         scores = np.array([probability(logit) for logit in logits], np.float32)
+        tongues = outputs["tongue"].tolist() if "tongue" in outputs else [0.0] * count
         # A copy each: a surface outlives its batch, and shall not keep the others alive.
         if count == 1:
-            return [ControlSurface(control[0], self._layout, points[0])], scores
+            return [ControlSurface(control[0], self._layout, points[0], tongues[0])], scores
         faces = [
-            ControlSurface(face.copy(), self._layout, own.copy())
-            for face, own in zip(control, points, strict=True)
+            ControlSurface(face.copy(), self._layout, own.copy(), tongue)
+            for face, own, tongue in zip(control, points, tongues, strict=True)
         ]
         return faces, scores
 

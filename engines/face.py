@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.geometry import FaceGeometry
-    from streamprn.records import Face, Float32, FrameImage, Pose, QuantisedVertices, Roi, UInt8
+    from streamprn.records import (
+        Face,
+        Float32,
+        FrameImage,
+        MeshPoints,
+        Pose,
+        QuantisedVertices,
+        Roi,
+        UInt8,
+    )
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class HostFace:
         image: the frame that it was found in.
         geometry: of the engine.
         restore: makes the vertices and their box, once.
+        place: makes `Face.mesh_points`, once.
     """
 
     id: int
@@ -37,14 +47,20 @@ class HostFace:
     image: FrameImage
     geometry: FaceGeometry
     restore: Callable[[], tuple[Float32, Float32]]
+    place: Callable[[], MeshPoints | None]
 
     @classmethod
     def of_vertices(
-        cls, other: Face, image: FrameImage, geometry: FaceGeometry, vertices: Float32
+        cls,
+        other: Face,
+        image: FrameImage,
+        geometry: FaceGeometry,
+        vertices: Float32,
+        points: MeshPoints | None = None,
     ) -> HostFace:
-        """Another face's `id`, `score` and `roi` with vertices `(N, 3)` of one's own."""
+        """Another face's `id`, `score` and `roi` with vertices `(N, 3)` and points of one's own."""
         restore = partial(_with_bounds, vertices)
-        return cls(other.id, other.score, other.roi, image, geometry, restore)
+        return cls(other.id, other.score, other.roi, image, geometry, restore, lambda: points)
 
     @cached_property
     def _restored(self) -> tuple[Float32, Float32]:
@@ -84,6 +100,16 @@ class HostFace:
     def texture(self) -> UInt8:
         """See `Face.texture`."""
         return self.geometry.texture(self.image, self.vertices)
+
+    @cached_property
+    def mesh_points(self) -> MeshPoints | None:
+        """See `Face.mesh_points`."""
+        return self.place()
+
+    @cached_property
+    def blendshapes(self) -> Float32 | None:
+        """See `Face.blendshapes`."""
+        return self.geometry.blendshapes(self.mesh_points)
 
     def depth_image(self, size_wh: tuple[int, int], others: Sequence[Face] = ()) -> Float32:
         """See `Face.depth_image`."""

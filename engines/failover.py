@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.engine import CPU_RUNTIMES, BundleEngine, open_engine
 from streamprn.engines.predict import HostPredictor, Pending, Predictor, RefineRule
 from streamprn.errors import BackendError
@@ -29,7 +30,10 @@ class FailoverPredictor(Predictor):
     """
 
     def __init__(self, first: Predictor, open_other: Callable[[], Predictor]) -> None:
-        super().__init__(first.topology, first.crop, first.refine, first.geometry.texture_size)
+        geometry = first.geometry
+        super().__init__(
+            first.topology, first.crop, first.refine, geometry.texture_size, geometry.expressions
+        )
         self._now = first
         self._open_other: Callable[[], Predictor] | None = open_other
         # Closed at the end: faces that were published may still be there.
@@ -147,7 +151,11 @@ def _open_best(
         precision=settings.precision,
     )
     _warm_up(engine)
-    return HostPredictor(engine, refine, texture_size), engine.on_gpu
+    return _on_host(engine, refine, texture_size), engine.on_gpu
+
+
+def _on_host(engine: BundleEngine, refine: RefineRule, texture_size: int) -> HostPredictor:
+    return HostPredictor(engine, refine, texture_size, SharedBlendshapes())
 
 
 def _warm_up(engine: BundleEngine) -> None:
@@ -172,5 +180,5 @@ def _open_on_cpu(settings: EngineConfig, refine: RefineRule, texture_size: int) 
         except BackendError as error:
             refused.append(f"{backend}: {error.what}")
             continue
-        return HostPredictor(engine, refine, texture_size)
+        return _on_host(engine, refine, texture_size)
     raise BackendError(f"no CPU runtime can be used: {'; '.join(refused)}")

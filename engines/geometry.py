@@ -13,12 +13,15 @@ from streamprn.kernels.quantise import quantise
 from streamprn.records import QuantisedVertices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
-    from streamprn.records import Float32, FrameImage, Pose, UInt8
+    from streamprn.records import Float32, FrameImage, MeshPoints, Pose, UInt8
+
+    #: Makes `Face.blendshapes` of points, asked by any number of threads.
+    Expressions = Callable[[MeshPoints], Float32]
 
 
 class CoarseMesh:
@@ -65,11 +68,19 @@ class FaceGeometry:
     Args:
         topology: of the engine.
         texture_size: T, side of UV textures in texels.
+        expressions: makes blendshapes, as `streamprn.engines.blendshapes.SharedBlendshapes`; None
+            for faces without.
     """
 
-    def __init__(self, topology: Topology, texture_size: int = 256) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        texture_size: int = 256,
+        expressions: Expressions | None = None,
+    ) -> None:
         self.topology = topology
         self.texture_size = texture_size
+        self.expressions = expressions
 
     @cached_property
     def _reference(self) -> pose.Reference:
@@ -103,6 +114,16 @@ class FaceGeometry:
     def texture(self, image: FrameImage, vertices: Float32) -> UInt8:
         """`(T, T, 3)` uint8 RGB: the image at every texel."""
         return sampling.texture(image.rgb, vertices, self._chart)
+
+    def blendshapes(self, points: MeshPoints | None) -> Float32 | None:
+        """`(52,)` float32, see `streamprn.records.Face`; None without points or `expressions`.
+
+        Raises:
+            BackendError: the network of expressions cannot be used, or failed.
+        """
+        if points is None or self.expressions is None:
+            return None
+        return self.expressions(points)
 
     def depth_image(self, size_wh: tuple[int, int], faces: Iterable[Float32]) -> Float32:
         """`(H, W)` float32: nearest z over the vertices of several faces, NaN where none is."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from streamprn.engines import registry
+from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.cuda.gpu import Gpu, address
 from streamprn.engines.device.chain import DeviceChain
 from streamprn.engines.device.predict import DevicePredictor
@@ -120,4 +121,4 @@ def open_device_predictor(
         log.warning("not everything stays on the GPU, the network alone runs there: %s", error)
         return None
     bundle.log_notice()
-    return DevicePredictor(chain, refine, texture_size)
+    return DevicePredictor(chain, refine, texture_size, SharedBlendshapes())

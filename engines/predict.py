@@ -19,6 +19,7 @@ from streamprn.kernels import warp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamprn.engines.geometry import Expressions
     from streamprn.engines.protocol import CropRule, Engine
     from streamprn.engines.topology import Topology
     from streamprn.errors import BackendError
@@ -116,15 +117,21 @@ class Predictor(ABC):
         crop: how a face becomes the network's input.
         refine: when to look once more.
         texture_size: T, side of UV textures in texels.
+        expressions: see `FaceGeometry`.
     """
 
     def __init__(
-        self, topology: Topology, crop: CropRule, refine: RefineRule, texture_size: int = 256
+        self,
+        topology: Topology,
+        crop: CropRule,
+        refine: RefineRule,
+        texture_size: int = 256,
+        expressions: Expressions | None = None,
     ) -> None:
         self.topology = topology
         self.crop = crop
         self.refine = refine
-        self.geometry = FaceGeometry(topology, texture_size)
+        self.geometry = FaceGeometry(topology, texture_size, expressions)
         self.lock = threading.Lock()
 
     @property
@@ -203,12 +210,18 @@ class HostPredictor(Predictor):
         engine: see `streamprn.engines.protocol.Engine`.
         refine: see `Predictor`.
         texture_size: see `Predictor`.
+        expressions: see `Predictor`.
     """
 
     def __init__(
-        self, engine: Engine, refine: RefineRule | None = None, texture_size: int = 256
+        self,
+        engine: Engine,
+        refine: RefineRule | None = None,
+        texture_size: int = 256,
+        expressions: Expressions | None = None,
     ) -> None:
-        super().__init__(engine.topology, engine.crop, refine or RefineRule(), texture_size)
+        refine = refine or RefineRule()
+        super().__init__(engine.topology, engine.crop, refine, texture_size, expressions)
         self.engine = engine
         size = engine.crop.size
         self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
@@ -261,6 +274,7 @@ class HostPredictor(Predictor):
                 image=view.image,
                 geometry=self.geometry,
                 restore=partial(surface.restore, matrix),
+                place=partial(surface.mesh_points, matrix),
             )
             found.append(Prediction(next_roi, score, face))
         times.crop_ns += cut - began

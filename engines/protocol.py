@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.engines.topology import Topology
-    from streamprn.records import Detection
+    from streamprn.records import Detection, MeshPoints
 
 # Outer corners of the subject's right and left eye, iBUG/300-W order.
 OUTER_EYE_CORNERS = (36, 45)
@@ -159,6 +159,9 @@ class Surface(Protocol):
 
     def position_map(self) -> NDArray[np.float32]:
         """`(256, 256, 3)` float32 crop pixels, any offset in z; 0 outside the topology's mask."""
+
+    def mesh_points(self, frame_from_crop: NDArray[np.float32]) -> MeshPoints | None:
+        """The network's points in the frame, `frame_from_crop` as of `restore`; None without."""
 
 
 @dataclass(frozen=True, slots=True)

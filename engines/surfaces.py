@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamprn.kernels import uv
+from streamprn.records import MeshPoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,21 +42,28 @@ class ControlSurface:
         control: `(M, 4)` float32, see `streamprn.kernels.uv.control_points`; kept, not copied.
         layout: see `ControlLayout`.
         points: see the attribute; kept, not copied.
+        tongue: see the attribute.
 
     Attributes:
         points: `(P, 3)` float32 crop pixels, what the network said: for the MediaPipe networks 468
             points of the mesh, and for `facemesh2` 10 more of the irises, the subject's right one
             first, each as its centre and four points around it.
+        tongue: probability that the tongue is put out, 0 where the network does not tell.
     """
 
-    __slots__ = ("_control", "_layout", "points")
+    __slots__ = ("_control", "_layout", "points", "tongue")
 
     def __init__(
-        self, control: NDArray[np.float32], layout: ControlLayout, points: NDArray[np.float32]
+        self,
+        control: NDArray[np.float32],
+        layout: ControlLayout,
+        points: NDArray[np.float32],
+        tongue: float = 0.0,
     ) -> None:
         self._control = control
         self._layout = layout
         self.points = points
+        self.tongue = tongue
 
     def outline(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `protocol.Surface.outline`; the box is that of the control points."""
@@ -71,6 +79,20 @@ class ControlSurface:
     def position_map(self) -> NDArray[np.float32]:
         """See `protocol.Surface.position_map`."""
         return uv.position_map_of(self._control, self._layout.operator)
+
+    def mesh_points(self, frame_from_crop: NDArray[np.float32]) -> MeshPoints:
+        """See `protocol.Surface.mesh_points`."""
+        return MeshPoints(placed(self.points, frame_from_crop), self.tongue)
+
+
+def placed(
+    points: NDArray[np.float32], frame_from_crop: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Points `(P, 3)` of a crop in the frame; `(2, 3)` similarity, z is multiplied by its scale."""
+    turn = frame_from_crop[:, :2]
+    out = points * np.float32(np.hypot(turn[0, 0], turn[1, 0]))
+    out[:, :2] = points[:, :2] @ turn.T + frame_from_crop[:, 2]
+    return out
 
 
 class MapLayout:
@@ -126,3 +148,7 @@ class MapSurface:
     def position_map(self) -> NDArray[np.float32]:
         """See `protocol.Surface.position_map`."""
         return self._map
+
+    def mesh_points(self, frame_from_crop: NDArray[np.float32]) -> None:
+        """See `protocol.Surface.mesh_points`: a map does not tell where MediaPipe's points are."""
+        del frame_from_crop

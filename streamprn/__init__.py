@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from streamprn.faces.smooth import Smoothing
     from streamprn.faces.tracker import Tracker, open_engine
     from streamprn.live.pipeline import Pipeline
-    from streamprn.records import Face, Kind, Pose
+    from streamprn.records import BLENDSHAPES, Face, Kind, Pose
     from streamprn.wire.publish import Publisher
     from streamprn.wire.subscribe import Subscriber
 
     __version__: str
 
 __all__ = [
+    "BLENDSHAPES",
     "Config",
     "Face",
     "Kind",
@@ -37,6 +38,7 @@ __all__ = [
 
 # Loaded on first use: `import streamprn` itself loads no ZeroMQ, NumPy or video library.
 _LAZY = {
+    "BLENDSHAPES": "streamprn.records",
     "Config": "streamprn.config",
     "Face": "streamprn.records",
     "Kind": "streamprn.records",

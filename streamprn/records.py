@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     UInt8 = NDArray[np.uint8]
 
 __all__ = [
+    "BLENDSHAPES",
     "FRAME_KINDS",
     "PUBLISHER",
     "Detection",
@@ -38,6 +39,7 @@ __all__ = [
     "FrameImage",
     "FrameResult",
     "Kind",
+    "MeshPoints",
     "Pose",
     "QuantisedVertices",
     "Roi",
@@ -49,7 +51,11 @@ __all__ = [
 
 
 class Kind(StrEnum):
-    """What a message holds; the last part of its topic `<stream>/<kind>`."""
+    """What a message holds; the last part of its topic `<stream>/<kind>`.
+
+    `BLENDSHAPES` has no messages of its own: to ask for it is to ask that the faces in the other
+    messages of a stream have theirs.
+    """
 
     FACE = "face"
     MESH = "mesh"
@@ -59,6 +65,7 @@ class Kind(StrEnum):
     TOPOLOGY = "topology"
     STATUS = "status"
     STATS = "stats"
+    BLENDSHAPES = "blendshapes"
 
 
 #: In place of a stream's name where the publisher speaks of itself; no stream may be called so.
@@ -66,6 +73,22 @@ PUBLISHER = "_publisher"
 
 #: The kinds that one `FrameResult` gives, in the order of sending: the smallest first.
 FRAME_KINDS = (Kind.FACE, Kind.MESH, Kind.TEXTURE, Kind.DEPTH, Kind.IMAGE)
+
+#: Names of the coefficients of `Face.blendshapes`, in their order: the 52 of ARKit, with the
+#: subject's left and right.
+BLENDSHAPES = (
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",
+    "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight",
+    "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft",
+    "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight",
+    "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose",
+    "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel",
+    "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight",
+    "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
+    "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft",
+    "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft",
+    "noseSneerRight", "tongueOut",
+)  # fmt: skip
 
 
 class SourceState(StrEnum):
@@ -279,6 +302,20 @@ class QuantisedVertices(NamedTuple):
     offset: Float32
 
 
+class MeshPoints(NamedTuple):
+    """What a network of points said of one face, before it became vertices.
+
+    Attributes:
+        xyz_px: `(P, 3)` float32, x and y in frame pixels, z in the same unit towards the camera
+            with any offset: the 468 points of MediaPipe's mesh, and 10 of the irises where the
+            network gives them, see `streamprn.engines.surfaces.ControlSurface`.
+        tongue: probability 0..1 that the tongue is put out; 0 where the network does not tell.
+    """
+
+    xyz_px: Float32
+    tongue: float = 0.0
+
+
 class Face(Protocol):
     """One dense 3D face of one frame, from the engine to the wire.
 
@@ -329,6 +366,17 @@ class Face(Protocol):
     @property
     def texture(self) -> UInt8:
         """`(T, T, 3)` uint8 RGB: the frame at every texel of the UV layout."""
+
+    @property
+    def mesh_points(self) -> MeshPoints | None:
+        """The points that the network gave; None where it gives a position map."""
+
+    @property
+    def blendshapes(self) -> Float32 | None:
+        """`(52,)` float32: how much of each of `BLENDSHAPES` the face shows, 0..1.
+
+        NaN where the points are not finite; None for an engine that gives no `mesh_points`.
+        """
 
     def depth_image(self, size_wh: tuple[int, int], others: Sequence[Any] = ()) -> Float32:
         """`(H, W)` float32: z of the nearest surface, NaN where there is no face.

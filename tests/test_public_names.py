@@ -10,6 +10,7 @@ import pytest
 import streamprn
 
 PUBLIC = [
+    "BLENDSHAPES",
     "Config",
     "Face",
     "Kind",

@@ -13,12 +13,13 @@ import numpy as np
 from streamprn.errors import BackendError, FaceLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from streamprn.engines.device.surface import HeldVertices, SurfaceRenderer
-    from streamprn.records import FrameImage, Pose, QuantisedVertices, Roi
+    from streamprn.engines.geometry import FaceGeometry
+    from streamprn.records import FrameImage, MeshPoints, Pose, QuantisedVertices, Roi
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class DeviceFace:
         depth_scale: frame pixels per crop pixel.
         held: the vertices.
         renderer: computes from them.
+        place: makes `Face.mesh_points`, once.
         id: see `Face`; 0 until the face is followed.
         image: the frame that it was found in, for `texture`.
+        geometry: of the engine, for `blendshapes`, which the CPU computes.
     """
 
     roi: Roi
@@ -50,8 +53,10 @@ class DeviceFace:
     depth_scale: float
     held: HeldVertices
     renderer: SurfaceRenderer
+    place: Callable[[], MeshPoints | None]
     id: int = 0
     image: FrameImage | None = None
+    geometry: FaceGeometry | None = None
 
     def outline(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `streamprn.engines.protocol.Surface.outline`."""
@@ -85,6 +90,18 @@ class DeviceFace:
             raise ValueError("a face without its frame has no texture")
         with self._asking():
             return self.renderer.texture(self.held, self.image)
+
+    @cached_property
+    def mesh_points(self) -> MeshPoints | None:
+        """See `Face.mesh_points`."""
+        return self.place()
+
+    @cached_property
+    def blendshapes(self) -> NDArray[np.float32] | None:
+        """See `Face.blendshapes`."""
+        if self.geometry is None:
+            raise ValueError("a face without its engine's geometry has no blendshapes")
+        return self.geometry.blendshapes(self.mesh_points)
 
     def depth_image(
         self, size_wh: tuple[int, int], others: Sequence[DeviceFace] = ()

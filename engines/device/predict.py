@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from streamprn.engines.device.chain import DeviceChain, Ticket
     from streamprn.engines.device.face import DeviceFace
+    from streamprn.engines.geometry import Expressions
 
 
 class DevicePredictor(Predictor):
@@ -30,13 +31,18 @@ class DevicePredictor(Predictor):
         chain: see `DeviceChain`; closed with the predictor.
         refine: see `Predictor`.
         texture_size: see `Predictor`.
+        expressions: see `Predictor`.
     """
 
     def __init__(
-        self, chain: DeviceChain, refine: RefineRule | None = None, texture_size: int = 256
+        self,
+        chain: DeviceChain,
+        refine: RefineRule | None = None,
+        texture_size: int = 256,
+        expressions: Expressions | None = None,
     ) -> None:
-        spec = chain.spec
-        super().__init__(spec.topology, spec.crop, refine or RefineRule(), texture_size)
+        spec, refine = chain.spec, refine or RefineRule()
+        super().__init__(spec.topology, spec.crop, refine, texture_size, expressions)
         self.chain = chain
 
     @property
@@ -120,7 +126,8 @@ class DevicePredictor(Predictor):
         next_roi = self.crop.next_roi(view.roi, *face.outline())
         if may_refine and self.refine.applies(view.roi, next_roi, face.score):
             return View(view.image, next_roi)
-        return Prediction(next_roi, face.score, partial(replace, face, image=view.image))
+        whole = partial(replace, face, image=view.image, geometry=self.geometry)
+        return Prediction(next_roi, face.score, whole)
 
     def _faces(self, views: Sequence[View], times: PredictTimes) -> list[DeviceFace]:
         chain, faces = self.chain, []

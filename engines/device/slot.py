@@ -8,6 +8,7 @@ size, so the device may record it once and replay it.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from streamprn.engines.decoders import CENTRE, SCALE, probability
 from streamprn.engines.device.face import DeviceFace
 from streamprn.engines.device.staging import sequence_of_owners
 from streamprn.engines.device.upload import FrameUpload, constant
+from streamprn.engines.surfaces import placed
 from streamprn.engines.topology import UV_SIZE
-from streamprn.records import Pose
+from streamprn.records import MeshPoints, Pose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,7 +112,12 @@ class Slot:
             rows = spec.subdivision.starts.shape[0], spec.subdivision.operator.control_count
             self._moved = device.zeros((batch, rows[0], 3), np.float32)
             self._control = device.zeros((batch, rows[1], 3), np.float32)
-        self._logits = device.pinned((batch,), np.float32)
+        # What a network of points gives beside what becomes vertices, page-locked.
+        self._said = {
+            name: device.pinned((batch, *shape[1:]), np.float32)
+            for name, shape in network.outputs.items()
+            if spec.subdivision is not None and name in ("points", "logit", "tongue")
+        }
         self._events = [device.event() for _ in range(len(STAGES) + 1)] if timed else []
 
     def _pair(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], Any]:
@@ -215,8 +222,7 @@ class Slot:
 
     def _download(self, batch: int) -> None:
         pairs = [self._results, self._points]
-        if self._control is not None:
-            pairs.append((self._logits, self._outputs["logit"]))
+        pairs += [(host, self._outputs[name]) for name, host in self._said.items()]
         for host, source in pairs:
             self._device.download(host[:batch], source, self.stream)
 
@@ -227,8 +233,11 @@ class Slot:
         row, rule = self._results[0][index], self._spec.crop
         held.settle(row)
         score = math.nan
-        if self._control is not None:
-            score = probability(float(self._logits[index]))
+        place: Callable[[], MeshPoints | None] = _no_points
+        if self._said:
+            score = probability(float(self._said["logit"][index]))
+            tongue = float(self._said["tongue"][index]) if "tongue" in self._said else 0.0
+            place = partial(_place, self._said["points"][index].copy(), tongue, rule, roi)
         return DeviceFace(
             roi=roi,
             score=score,
@@ -240,7 +249,17 @@ class Slot:
             depth_scale=rule.depth_scale(roi),
             held=held,
             renderer=renderer,
+            place=place,
         )
+
+
+def _no_points() -> None:
+    """A network that gives a position map has none."""
+
+
+def _place(raw: NDArray[np.float32], tongue: float, rule: CropRule, roi: Roi) -> MeshPoints:
+    """What the network said, `(P, 3)` in its axes, in the frame."""
+    return MeshPoints(placed(raw * SCALE - CENTRE, rule.frame_from_crop(roi)), tongue)
 
 
 def crop_from_frame(rule: CropRule, roi: Roi) -> NDArray[np.float32]:

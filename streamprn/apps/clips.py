@@ -52,7 +52,8 @@ class ClipFaces:
     ) -> None:
         min_score = reconstructor.min_score
         refine = RefineRule(_REFINE_THRESHOLD, min_score)
-        predictor = HostPredictor(reconstructor.engine, refine)
+        expressions = reconstructor.geometry.expressions
+        predictor = HostPredictor(reconstructor.engine, refine, expressions=expressions)
         interval = max(round(_DETECT_EVERY_S * rate), 1)
         self._follower = Follower(
             predictor,

@@ -1,8 +1,8 @@
 """The files of a reconstructed picture: one small writer for every kind.
 
-A picture's files share a folder: `summary.json` (poses, landmarks, units, file names), the files
-about the whole picture (`depth.*`, `overlay-*.jpg`), and a folder `faceN` for every face. The
-summary is written last, so that its presence means that the picture is done.
+A picture's files share a folder: `summary.json` (poses, landmarks, expressions, file names),
+the files about the whole picture (`depth.*`, `overlay-*.jpg`), and a folder `faceN` for every face.
+The summary is written last, so that its presence means that the picture is done.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streamprn.apps.meshes import write_glb, write_obj, write_ply
 from streamprn.apps.textures import FILLS, check_size
 from streamprn.errors import InputError
 from streamprn.kernels import raster, warp
+from streamprn.records import BLENDSHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,6 +166,7 @@ def describe(face: Reconstruction) -> dict[str, Any]:
         "pose": describe_pose(face),
         "landmarks": _rounded(face.landmarks, 3),
         "landmarks_visible": face.visible_landmarks.tolist(),
+        "blendshapes": _blendshapes(face),
         "metres_per_pixel": face.metres_per_pixel,
         "position_map_png": {"offset": _rounded(low, 4), "scale": scale},
     }
@@ -183,6 +185,11 @@ def describe_pose(face: Reconstruction) -> dict[str, Any]:
         "quaternion_wxyz": pose.quaternion.tolist(),
         "camera": face.camera.tolist(),
     }
+
+
+def _blendshapes(face: Reconstruction) -> dict[str, float] | None:
+    found = face.blendshapes
+    return None if found is None else dict(zip(BLENDSHAPES, _rounded(found, 4), strict=True))
 
 
 def _rounded(values: Any, digits: int) -> Any:

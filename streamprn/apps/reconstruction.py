@@ -11,6 +11,7 @@ import numpy as np
 
 from streamprn.apps import textures
 from streamprn.apps.meshes import PUPIL_DISTANCE_M, Mesh
+from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.face import HostFace
 from streamprn.engines.geometry import FaceGeometry
 from streamprn.engines.protocol import OUTER_EYE_CORNERS
@@ -96,6 +97,11 @@ class Reconstruction:
     def landmarks(self) -> Float32:
         """`(68, 3)` float32, iBUG/300-W order, in the space of `vertices`."""
         return self.face.landmarks
+
+    @property
+    def blendshapes(self) -> Float32 | None:
+        """`(52,)` float32, see `records.Face`."""
+        return self.face.blendshapes
 
     @cached_property
     def visible(self) -> NDArray[np.bool_]:
@@ -234,7 +240,7 @@ class Reconstructor:
         self.min_score = min_score
         self.passes = passes
         self._charts = textures.Charts(engine.topology)
-        self._geometry = FaceGeometry(engine.topology)
+        self.geometry = FaceGeometry(engine.topology, expressions=SharedBlendshapes())
 
     def reconstruct(
         self, image: UInt8, boxes: Sequence[Float32] | NDArray[np.float32] | None = None
@@ -332,8 +338,9 @@ class Reconstructor:
                 score=scores[index] if math.isnan(own) else own,
                 roi=roi,
                 image=frame,
-                geometry=self._geometry,
+                geometry=self.geometry,
                 restore=partial(surface.restore, matrices[index]),
+                place=partial(surface.mesh_points, matrices[index]),
             )
             results.append((self.of_face(image, face), rule.next_roi(roi, *surface.outline())))
         return results

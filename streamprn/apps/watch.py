@@ -10,21 +10,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+import numpy as np
+
+from streamprn.apps.lines import age_at_arrival, as_json
 from streamprn.apps.liveness import liveness_json, silence
-from streamprn.records import Kind
+from streamprn.records import BLENDSHAPES, Kind
 from streamprn.wire import (
-    DepthMessage,
     Face,
     FrameMessage,
-    ImageMessage,
-    MeshMessage,
     Message,
-    StatsMessage,
     StatusMessage,
-    TextureMessage,
-    TopologyMessage,
 )
 from streamprn.wire.address import is_local
 from streamprn.wire.heartbeat import HEARTBEAT_S
@@ -37,12 +34,26 @@ if TYPE_CHECKING:
 __all__ = ["Board", "as_json", "run"]
 
 #: What a watcher needs; images, depth and meshes would make the publisher work for nothing.
-_LIGHT = (Kind.FACE, Kind.STATUS, Kind.STATS)
+_LIGHT = (Kind.FACE, Kind.BLENDSHAPES, Kind.STATUS, Kind.STATS)
+#: Below this an expression is not worth showing.
+_SHOWN_BLENDSHAPE = 0.2
 _SILENCE_S = 2.0
 _TICK_S = 0.1
 _LINE_S = 1.0
 _FPS_WINDOW_NS = 2_000_000_000
-_COLUMNS = ("stream", "state", "frame", "fps", "faces", "yaw", "pitch", "roll", "age", "gaps")
+_COLUMNS = (
+    "stream",
+    "state",
+    "frame",
+    "fps",
+    "faces",
+    "yaw",
+    "pitch",
+    "roll",
+    "age",
+    "gaps",
+    "strongest",
+)
 
 
 @dataclass(slots=True)
@@ -93,7 +104,7 @@ class Board:
         elif isinstance(message, FrameMessage):
             stream.faces = message.faces
             stream.size = "{}x{}".format(*message.frame_size_wh)
-            stream.age_ns = _age_at_arrival(message, self._local)
+            stream.age_ns = age_at_arrival(message, self._local)
             stream.last_ns = message.received_ns
             if message.seq != stream.seq:  # several kinds tell of one frame
                 stream.seq = message.seq
@@ -108,7 +119,7 @@ class Board:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(title), title_justify="left")
+        table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
         for column in _COLUMNS:
             table.add_column(column, justify="left" if column in ("stream", "state") else "right")
         for row in self.rows(now_ns):
@@ -128,43 +139,22 @@ class Board:
 
     def _row(self, name: str, stream: _Stream, now_ns: int) -> tuple[str, ...]:
         if self._silence:
-            return (name, self._silence, stream.size, *[""] * 6, str(stream.gaps))
+            return (name, self._silence, stream.size, *[""] * 6, str(stream.gaps), "")
         state = f"{stream.state}: {stream.cause}" if stream.cause else stream.state
         if now_ns - stream.last_ns > self._fresh_ns:  # what was seen before is no news
-            return (name, _printable(state), stream.size, "0.0", *[""] * 5, str(stream.gaps))
+            return (name, _printable(state), stream.size, "0.0", *[""] * 5, str(stream.gaps), "")
         largest = max(stream.faces, key=_area, default=None)
-        angles = ("", "", "")
+        angles, strongest = ("", "", ""), ""
         if largest is not None:
+            strongest = _strongest(largest)
             pose = largest.pose
             angles = (f"{pose.yaw:+.1f}", f"{pose.pitch:+.1f}", f"{pose.roll:+.1f}")
         age = "" if stream.age_ns is None else f"{stream.age_ns / 1e6:.1f}ms"
         fps = f"{stream.fps(now_ns):.1f}"
         faces = str(len(stream.faces))
-        return (name, _printable(state), stream.size, fps, faces, *angles, age, str(stream.gaps))
-
-
-def as_json(message: Message, *, local: bool, gaps: int = 0) -> dict[str, Any]:
-    """A message as plain data for one JSON line: arrays by shape, landmarks and poses in full.
-
-    Numbers that JSON cannot say (NaN, infinity) become null.
-    """
-    line: dict[str, Any] = {
-        "stream": message.stream,
-        "kind": message.kind.value,
-        "seq": message.seq,
-        "run": message.run,
-        "age_ms": _milliseconds(_age_at_arrival(message, local)),
-        "gaps": gaps,
-        "stamps_ns": {name: getattr(message.stamps, name) for name in message.stamps.__slots__},
-    }
-    if isinstance(message, FrameMessage):
-        line["pts_ns"] = message.pts_ns
-        line["frame_wh"] = list(message.frame_size_wh)
-        line["spans_ms"] = {name: _milliseconds(ns) for name, ns in message.spans_ns.items()}
-        line["faces"] = [_face_json(face) for face in message.faces]
-    line |= _details(message)
-    cleaned: dict[str, Any] = _finite(line)
-    return cleaned
+        gaps = str(stream.gaps)
+        first = (name, _printable(state), stream.size, fps, faces)
+        return (*first, *angles, age, gaps, strongest)
 
 
 def run(
@@ -184,7 +174,7 @@ def run(
     Args:
         endpoint: of the publisher, which may start later.
         topics: prefixes to subscribe to. Without any, the streams are found first, and of each
-            only `face`, `status` and `stats` are asked for.
+            only `face`, `blendshapes`, `status` and `stats` are asked for.
         json_lines: one JSON object a line, for every message.
         max_messages: stop after so many.
         duration_s: stop after so long.
@@ -366,79 +356,6 @@ def _title(subscriber: Subscriber) -> str:
     return f"{title}, {counters.errors} unreadable" if counters.errors else title
 
 
-def _age_at_arrival(message: Message, local: bool) -> int | None:
-    """Nanoseconds from capture to arrival; None where the message tells no capture."""
-    stamps = message.stamps
-    if not stamps.captured:
-        return None
-    if local:
-        return message.received_ns - stamps.captured
-    return message.received_wall_ns - stamps.wall
-
-
-def _details(message: Message) -> dict[str, Any]:
-    details: dict[str, Any] = {}
-    match message:
-        case MeshMessage():
-            details["vertices"] = {str(id_): len(xyz) for id_, xyz in message.vertices.items()}
-        case DepthMessage(depth=depth):
-            details["depth"] = None if depth is None else list(depth.shape)
-        case TextureMessage():
-            details["textures"] = {
-                str(id_): list(rgb.shape) for id_, rgb in message.textures.items()
-            }
-        case ImageMessage(image=image):
-            details["image"] = list(image.shape)
-        case TopologyMessage():
-            details["topology"] = message.name
-            details["vertices"] = len(message.texel)
-            details["triangles"] = len(message.triangles)
-            details["licence"] = message.licence
-        case StatusMessage():
-            details["state"] = str(message.state)
-            details["cause"] = message.cause
-            details["attempt"] = message.attempt
-            details["frame_age_ms"] = _milliseconds(message.frame_age_ns)
-            details["frame_seq"] = message.frame_seq
-        case StatsMessage():
-            details["stats"] = dict(message.stats)
-    return details
-
-
-def _face_json(face: Face) -> dict[str, Any]:
-    pose = face.pose
-    return {
-        "id": face.id,
-        "score": _rounded(face.score, 4),
-        "box_xyxy": [_rounded(value, 2) for value in face.box_xyxy.tolist()],
-        "yaw": _rounded(pose.yaw, 3),
-        "pitch": _rounded(pose.pitch, 3),
-        "roll": _rounded(pose.roll, 3),
-        "scale": pose.scale,
-        "translation": pose.translation.tolist(),
-        "quaternion_wxyz": pose.quaternion.tolist(),
-        "landmarks_xyz": [[_rounded(value, 2) for value in xyz] for xyz in face.landmarks.tolist()],
-    }
-
-
-def _rounded(value: float, digits: int) -> float:
-    return round(value, digits) if math.isfinite(value) else value
-
-
-def _milliseconds(ns: int | None) -> float | None:
-    return None if ns is None else round(ns / 1e6, 3)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value
-
-
 def _area(face: Face) -> float:
     x0, y0, x1, y1 = face.box_xyxy.tolist()
     area = (x1 - x0) * (y1 - y0)
@@ -448,3 +365,12 @@ def _area(face: Face) -> float:
 def _printable(text: str) -> str:
     """A text from the network, without control characters that a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _strongest(face: Face) -> str:
+    """The expression that a face shows most, with how much; empty where none is to be seen."""
+    if face.blendshapes is None or not np.isfinite(face.blendshapes).all():
+        return ""
+    place = int(face.blendshapes.argmax())
+    value = float(face.blendshapes[place])
+    return f"{BLENDSHAPES[place]}:{value:.2f}" if value >= _SHOWN_BLENDSHAPE else ""

@@ -12,12 +12,23 @@ if TYPE_CHECKING:
     from streamprn.engines.engine import Backend
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of engine, runtime and detector."""
+def add_engine_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the choice of engine (or of `several`), runtime and detector."""
     group = parser.add_argument_group("engine")
-    group.add_argument(
-        "--engine", default="facemesh", metavar="NAME", help="engine name or folder (%(default)s)"
-    )
+    if several:
+        group.add_argument(
+            "--engine",
+            action="append",
+            metavar="NAME",
+            help="engine name or folder; may be repeated, or a list with commas (facemesh)",
+        )
+    else:
+        group.add_argument(
+            "--engine",
+            default="facemesh",
+            metavar="NAME",
+            help="engine name or folder (%(default)s)",
+        )
     group.add_argument(
         "--backend",
         default="auto",

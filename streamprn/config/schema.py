@@ -12,7 +12,7 @@ from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import about, setting
 from streamprn.config.service import HttpConfig, LogConfig
 from streamprn.config.source import SourceConfig
-from streamprn.records import FRAME_KINDS
+from streamprn.records import FRAME_KINDS, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,6 +140,11 @@ class GeometryConfig(Checked):
     """What is computed from a position map, when somebody subscribes to it."""
 
     depth: bool = setting(True, "Offer depth images (`<stream>/depth`)")
+    blendshapes: bool = setting(
+        True,
+        "Offer expressions: 52 coefficients of each face in its messages, for who subscribes to "
+        "`<stream>/blendshapes`",
+    )
     texture_size: int = setting(
         256, "Side of UV textures (`<stream>/texture`)", unit="px", minimum=16, maximum=4096
     )
@@ -211,9 +216,9 @@ class RecordConfig(Checked):
     )
     kinds: tuple[str, ...] = setting(
         ("face",),
-        "What to record: a list",
-        choices=tuple(kind.value for kind in FRAME_KINDS),
-        max_items=len(FRAME_KINDS),
+        "What to record: a list; blendshapes stand in the messages of the others",
+        choices=tuple(kind.value for kind in (*FRAME_KINDS, Kind.BLENDSHAPES)),
+        max_items=len(FRAME_KINDS) + 1,
     )
     segment_mb: int = setting(
         256, "A file of a recording ends at this size", unit="MiB", minimum=1, maximum=1_000_000

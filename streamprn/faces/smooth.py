@@ -49,7 +49,7 @@ class Smoother:
         self.settings = settings
         self._geometry = geometry
         self._last_ns = 0
-        self._filters: dict[int, tuple[Float32, Float32]] = {}
+        self._filters: dict[int, _Filters] = {}
 
     def smooth(self, faces: Sequence[Face], image: FrameImage, at_ns: int) -> list[Face]:
         """The faces with filtered vertices; those given stay as they are.
@@ -63,17 +63,43 @@ class Smoother:
         self._last_ns = at_ns
         kept, smoothed = {}, []
         for face in faces:
-            vertices = face.vertices.copy()
-            state = self._filters.get(face.id) or (vertices.copy(), np.zeros_like(vertices))
-            smoothing.one_euro(
-                vertices,
-                *state,
-                dt_s=dt_s,
-                min_cutoff_hz=self.settings.min_cutoff_hz,
-                beta_per_px=self.settings.beta,
-                derivative_cutoff_hz=self.settings.derivative_cutoff_hz,
-            )
-            kept[face.id] = state
-            smoothed.append(HostFace.of_vertices(face, image, self._geometry, vertices))
+            filters = self._filters.get(face.id) or _Filters()
+            vertices = filters.vertices.follow(face.vertices, dt_s, self.settings)
+            points = face.mesh_points
+            if points is not None:
+                # What follows from the points shall be as calm as the vertices.
+                xyz_px = filters.points.follow(points.xyz_px, dt_s, self.settings)
+                points = points._replace(xyz_px=xyz_px)
+            kept[face.id] = filters
+            smoothed.append(HostFace.of_vertices(face, image, self._geometry, vertices, points))
         self._filters = kept
         return [*smoothed]
+
+
+class _Filter:
+    """The filter of one set of points."""
+
+    def __init__(self) -> None:
+        self._state: tuple[Float32, Float32] | None = None
+
+    def follow(self, xyz_px: Float32, dt_s: float, settings: Smoothing) -> Float32:
+        """The points `(N, 3)` filtered, a new array."""
+        out = xyz_px.copy()
+        if self._state is None:
+            self._state = out.copy(), np.zeros_like(out)
+        smoothing.one_euro(
+            out,
+            *self._state,
+            dt_s=dt_s,
+            min_cutoff_hz=settings.min_cutoff_hz,
+            beta_per_px=settings.beta,
+            derivative_cutoff_hz=settings.derivative_cutoff_hz,
+        )
+        return out
+
+
+class _Filters:
+    """Those of one face."""
+
+    def __init__(self) -> None:
+        self.vertices, self.points = _Filter(), _Filter()

@@ -158,6 +158,8 @@ def _compute_face(face: Face, wanted: Set[Kind], mesh_format: MeshFormat) -> Non
         _ = face.pose, face.landmarks
     if Kind.FACE in wanted:
         _ = face.visible
+    if Kind.BLENDSHAPES in wanted and wanted & WITH_FACES:
+        _ = face.blendshapes
     if Kind.MESH in wanted:
         _ = face.vertices if mesh_format == "float32" else face.quantised_vertices
     if Kind.TEXTURE in wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.failover import open_predictor
 from streamprn.engines.predict import HostPredictor, Predictor, RefineRule
 from streamprn.records import Kind
@@ -33,7 +34,7 @@ def predictor(
     refine = RefineRule(config.track.recrop_threshold, config.track.min_score)
     texture_size = config.geometry.texture_size
     if engine is not None:
-        return HostPredictor(engine, refine, texture_size)
+        return HostPredictor(engine, refine, texture_size, SharedBlendshapes())
     configured = open_predictor(config.engine, refine, texture_size)
     opened.callback(configured.close)
     return configured
@@ -55,10 +56,19 @@ def publisher(config: Config, topology: Topology) -> Publisher:
         topology=topology,
         send_hwm=settings.send_hwm,
         mesh_format=settings.mesh_format,
-        withheld=frozenset() if config.geometry.depth else frozenset({Kind.DEPTH}),
+        withheld=_withheld(config),
         curve=keys,
         heartbeat_s=settings.heartbeat_s,
     )
+
+
+def _withheld(config: Config) -> frozenset[Kind]:
+    """The kinds that the settings do not offer."""
+    offered = {
+        Kind.DEPTH: config.geometry.depth,
+        Kind.BLENDSHAPES: config.geometry.blendshapes,
+    }
+    return frozenset(kind for kind, offer in offered.items() if not offer)
 
 
 def recorders(config: Config, topology: Topology) -> list[Recorder]:

@@ -49,8 +49,8 @@ def warm_up(
         maker.detector.detect(rgb)
         predictions, _ = predictor.predict([View(rgb, ROI)])
         if not beside.running:
-            # All of it is cached, and loading takes no time.
-            wanted = frozenset(Kind)
+            # All of it is cached, and loading takes no time, but for the network of blendshapes.
+            wanted = wanted | (frozenset(Kind) - {Kind.BLENDSHAPES})
             predictor.predict([View(frame.image, ROI)])
         predictor.predict([View(rgb, ROI)] * 2)
         faces = [one.face(id=1, score=1.0) for one in predictions]

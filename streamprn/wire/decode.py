@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import UnsetType
 
 from streamprn.errors import WireError
-from streamprn.records import Kind, Pose, Roi, SourceState, Stamps
+from streamprn.records import BLENDSHAPES, Kind, Pose, Roi, SourceState, Stamps
 from streamprn.wire.header import VERSION, ArrayHeader, Envelope, FaceHeader, Header
 from streamprn.wire.messages import (
     DepthMessage,
@@ -162,7 +162,17 @@ def _face(face: FaceHeader) -> Face:
         ),
         landmarks=_read_only(np.array(face.landmarks, np.float32).reshape(-1, 3)),
         visible=None if face.visible is None else _read_only(np.array(face.visible, bool)),
+        blendshapes=_blendshapes(face.blendshapes),
     )
+
+
+def _blendshapes(values: list[float] | UnsetType | None) -> NDArray[np.float32] | None:
+    if values is None or isinstance(values, UnsetType):
+        return None
+    if len(values) < len(BLENDSHAPES):
+        raise WireError(f"{len(values)} blendshapes, expected {len(BLENDSHAPES)}")
+    # A later publisher may know of more, behind those that this reader has names for.
+    return _read_only(np.array(values[: len(BLENDSHAPES)], np.float32))
 
 
 def _read_only(array: AnyArray) -> AnyArray:
@@ -270,6 +280,7 @@ def _build_topology(header: Header, arrays: Arrays, common: dict[str, Any]) -> M
         parts=parts,
         licence=topology.licence,
         provenance=topology.provenance,
+        blendshapes=tuple(topology.blendshapes),
     )
 
 

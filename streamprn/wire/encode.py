@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
-from streamprn.records import Kind
+from streamprn.records import BLENDSHAPES, Kind
 from streamprn.wire.header import (
     VERSION,
     ArrayHeader,
@@ -68,14 +69,17 @@ class TopologyArrays(Protocol):
     def parts(self) -> Mapping[str, NDArray[np.bool_]]: ...  # noqa: D102
 
 
-def encode_faces(result: FrameResult, *, visible: bool) -> list[FaceHeader]:
+def encode_faces(
+    result: FrameResult, *, visible: bool, blendshapes: bool = False
+) -> list[FaceHeader]:
     """The faces of a frame as they stand in every header about it: made once per frame.
 
     Args:
         result: what was found.
         visible: whether to tell which landmarks can be seen, which takes time to find out.
+        blendshapes: whether to tell these, which takes time as well.
     """
-    return [_face(face, visible) for face in result.faces]
+    return [_face(face, visible, blendshapes) for face in result.faces]
 
 
 def encode_frame(
@@ -213,6 +217,7 @@ def encode_topology(
             vertices=count,
             licence=topology.licence,
             provenance=topology.provenance,
+            blendshapes=list(BLENDSHAPES),
         ),
     )
     return _parts(Kind.TOPOLOGY, header, arrays)
@@ -265,7 +270,7 @@ def _indices(array: NDArray[np.int32]) -> AnyArray:
     return array.astype(np.uint16 if top < 1 << 16 else np.uint32)
 
 
-def _face(face: Face, visible: bool) -> FaceHeader:
+def _face(face: Face, visible: bool, blendshapes: bool) -> FaceHeader:
     roi = face.roi
     return FaceHeader(
         id=int(face.id),
@@ -275,7 +280,13 @@ def _face(face: Face, visible: bool) -> FaceHeader:
         pose=_pose(face.pose),
         landmarks=face.landmarks.tolist(),
         visible=face.visible.tolist() if visible else None,
+        blendshapes=_blendshapes(face) if blendshapes else UNSET,
     )
+
+
+def _blendshapes(face: Face) -> list[float] | None:
+    found = face.blendshapes
+    return None if found is None else found.tolist()
 
 
 def _pose(pose: Pose) -> PoseHeader:

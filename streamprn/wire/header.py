@@ -67,7 +67,10 @@ class RoiHeader(Struct):
 
 
 class FaceHeader(Struct):
-    """The small facts of one face; box is x0, y0, x1, y1."""
+    """The small facts of one face; box is x0, y0, x1, y1.
+
+    Without `blendshapes` nobody asked for them; nil where the engine has none.
+    """
 
     id: int
     score: float
@@ -76,6 +79,7 @@ class FaceHeader(Struct):
     pose: PoseHeader
     landmarks: list[Vector3]
     visible: list[bool] | None = None
+    blendshapes: list[float] | UnsetType | None = UNSET
 
 
 class StatusHeader(Struct):
@@ -97,6 +101,7 @@ class TopologyHeader(Struct):
     vertices: Count
     licence: str = ""
     provenance: str = ""
+    blendshapes: list[str] = msgspec.field(default_factory=list)
 
 
 class Header(Struct):

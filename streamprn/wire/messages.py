@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """The small facts of one face; see `streamprn.records.FaceResult`.
+    """The small facts of one face; see `streamprn.records.Face`.
 
     Attributes:
         id: stable while the face is tracked, unique within the stream.
@@ -31,6 +31,8 @@ class Face:
         pose: see `streamprn.records.Pose`.
         landmarks: `(K, 3)` float32, frame pixels, z towards the camera; K is 68.
         visible: `(K,)` bool, or None where it was not computed.
+        blendshapes: `(52,)` float32 of `streamprn.BLENDSHAPES`, 0..1; None where nobody asked for
+            them or the engine has none.
     """
 
     id: int
@@ -40,6 +42,7 @@ class Face:
     pose: Pose
     landmarks: Float32
     visible: NDArray[np.bool_] | None = None
+    blendshapes: Float32 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +152,7 @@ class TopologyMessage(Message):
         parts: `(N,)` bool masks by name.
         licence: of the topology.
         provenance: where it comes from.
+        blendshapes: names of the coefficients of `Face.blendshapes`.
     """
 
     name: str
@@ -163,6 +167,7 @@ class TopologyMessage(Message):
     parts: Mapping[str, NDArray[np.bool_]]
     licence: str
     provenance: str
+    blendshapes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,9 +204,13 @@ class Publisher:
         stream = result.frame.stream
         self._know(stream)
         self._heartbeats.saw(stream, result.frame.seq, result.frame.captured_ns)
-        kinds = self._look_up(stream).of_frames
-        faces = encode_faces(result, visible=Kind.FACE in kinds) if kinds else []
-        for kind in kinds:
+        wanted = self._look_up(stream)
+        faces = []
+        if wanted.of_frames:
+            blendshapes = Kind.BLENDSHAPES in wanted.kinds
+            visible = Kind.FACE in wanted.kinds
+            faces = encode_faces(result, visible=visible, blendshapes=blendshapes)
+        for kind in wanted.of_frames:
             parts = encode_frame(
                 kind, result, faces, published_ns, mesh_format=self._mesh_format, run=self.run
             )

@@ -84,12 +84,13 @@ class Recorder:
     Args:
         folder: made where it does not exist. Nothing in it is overwritten.
         topology: of the engine.
-        kinds: what to record, of `face`, `mesh`, `depth`, `texture`, `image`.
+        kinds: what to record, of `face`, `mesh`, `depth`, `texture`, `image`; with `blendshapes`
+            the faces in these have theirs.
         mesh_format: "float32", or "int16" at half the size.
         limits: how large it may grow.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be made, or `blendshapes` are the only kind.
     """
 
     def __init__(
@@ -103,7 +104,11 @@ class Recorder:
         self.wanted = frozenset(kinds)
         self._folder = folder
         self._topology = topology
-        self._kinds = tuple(kinds)
+        self._kinds = tuple(kind for kind in kinds if kind is not Kind.BLENDSHAPES)
+        if kinds and not self._kinds:
+            raise InputError(
+                "record.kinds: blendshapes stand in the messages of other kinds", hint="add face"
+            )
         self._mesh_format: MeshFormat = mesh_format
         self._limits = limits or Limits()
         self._run = secrets.token_hex(8)
@@ -130,7 +135,11 @@ class Recorder:
 
     def take(self, result: FrameResult, published_ns: int) -> None:
         """Record one frame; never waits."""
-        faces = encode_faces(result, visible=Kind.FACE in self.wanted)
+        faces = encode_faces(
+            result,
+            visible=Kind.FACE in self.wanted,
+            blendshapes=Kind.BLENDSHAPES in self.wanted,
+        )
         messages = [
             encode_frame(
                 kind, result, faces, published_ns, mesh_format=self._mesh_format, run=self._run

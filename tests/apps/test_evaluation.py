@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from streamprn import cli
-from streamprn.apps import evaluation, images, matfile
-from streamprn.apps.evaluation import Evaluator, Score, Truth
+from streamprn.apps import datasets, evaluation, images, matfile, reports
+from streamprn.apps.datasets import Truth
+from streamprn.apps.evaluation import Evaluator, Score
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
 from streamprn.errors import InputError
 from tests.support import faces
@@ -39,9 +40,10 @@ def truth_of(face: Reconstruction, yaw: float = 0.0) -> Truth:
 
 
 def test_the_truth_is_read_as_it_was_written(dataset: Path, face: Reconstruction) -> None:
-    pictures = evaluation.find_pictures(dataset)
-    assert [path.stem for path in pictures] == [f"image{n:05d}" for n in range(len(ANGLES))]
-    truth = evaluation.read_truth(pictures[1])
+    found = datasets.open_dataset(dataset)
+    assert found.layout == "aflw2000"
+    assert [path.stem for path in found.pictures] == [f"image{n:05d}" for n in range(len(ANGLES))]
+    truth = found.read(found.pictures[1])
     np.testing.assert_allclose(truth.pitch_yaw_roll, (5.0, 20.0, -10.0), atol=1e-4)
     assert truth.vertices is not None and truth.vertices.shape == face.vertices.shape
     np.testing.assert_array_equal(truth.landmarks, truth.vertices[face.topology.landmarks])
@@ -81,7 +83,7 @@ def test_angles_differ_the_short_way_round() -> None:
 def scores_by_yaw(face: Reconstruction, errors: dict[float, float]) -> list[Score]:
     return [
         Score(
-            truth_of(face, yaw), face.landmarks, nme_2d=error, nme_3d=error, pitch=1, yaw=2, roll=3
+            truth_of(face, yaw), True, face.landmarks, error, nme_3d=error, pitch=1, yaw=2, roll=3
         )
         for yaw, error in errors.items()
     ]
@@ -102,13 +104,13 @@ def test_poses_beyond_99_degrees_are_left_out(face: Reconstruction) -> None:
 
 
 def test_missed_faces_count_in_the_curve_but_in_no_mean(face: Reconstruction) -> None:
-    scores = [*scores_by_yaw(face, {0.0: 2.0}), Score(truth_of(face), None)]
+    scores = [*scores_by_yaw(face, {0.0: 2.0}), Score(truth_of(face), found=False)]
     summary = evaluation.summarise(scores)
     assert (summary.pictures, summary.missed, summary.nme_2d) == (2, 1, 2.0)
-    at, part = evaluation.cumulative_errors(scores)
+    at, part = reports.cumulative_errors(scores)
     assert part[at < 2.0].max() == 0
     assert part[at >= 2.0].tolist() == [0.5] * int((at >= 2.0).sum())
-    assert evaluation.worst(scores, 1)[0].landmarks is None
+    assert not reports.worst(scores, 1)[0].found
 
 
 def test_an_empty_dataset_has_no_numbers() -> None:
@@ -120,8 +122,9 @@ def test_an_empty_dataset_has_no_numbers() -> None:
 def test_drawn_faces_are_found_with_the_accuracy_of_the_engine(
     reconstructor: Reconstructor, dataset: Path, crop: str
 ) -> None:
-    evaluator = Evaluator(reconstructor, crop)
-    for path in evaluation.find_pictures(dataset)[:4]:
+    found = datasets.open_dataset(dataset)
+    evaluator = Evaluator(reconstructor, found.read, crop)
+    for path in found.pictures[:4]:
         evaluator.process(path)
     summary = evaluation.summarise(evaluator.scores)
     assert summary.missed == 0 and not evaluator.failures
@@ -175,4 +178,4 @@ def test_bad_files_of_a_dataset_are_listed(
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError, match=str(folder)):
-            evaluation.find_pictures(folder)
+            datasets.open_dataset(folder)

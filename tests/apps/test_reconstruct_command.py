@@ -15,6 +15,7 @@ from streamprn.apps.batch import BatchOptions, BatchReconstructor
 from streamprn.apps.outputs import OutputOptions
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
 from streamprn.errors import InputError
+from streamprn.records import BLENDSHAPES
 from tests.support import clips
 
 ALL = OutputOptions(kinds=tuple(outputs.KINDS), texture_size=128)
@@ -42,6 +43,15 @@ def test_all_outputs_of_a_face_are_written(done: Path) -> None:
         "face0", "summary.json", "depth.npy", "depth.png", "depth-view.png",
         "overlay-landmarks.jpg", "overlay-mesh.jpg", "overlay-pose.jpg", "overlay-visibility.jpg",
     }  # fmt: skip
+
+
+def test_the_summary_names_the_expressions(done: Path, face: Reconstruction) -> None:
+    (described,) = json.loads((done / "summary.json").read_text())["faces"]
+    found = described["blendshapes"]
+    assert tuple(found) == BLENDSHAPES
+    assert face.blendshapes is not None
+    np.testing.assert_allclose(list(found.values()), face.blendshapes, atol=1e-4)
+    assert min(found["mouthSmileLeft"], found["mouthSmileRight"]) > 0.7
 
 
 def test_files_agree_with_the_face(done: Path, face: Reconstruction) -> None:

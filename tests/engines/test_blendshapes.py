@@ -1,13 +1,21 @@
 """Blendshapes of a real face, and of what LiteRT's own network was shown."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from streamprn.engines.blendshapes import NAMES, open_blendshapes, with_eye_centres
+from streamprn.engines.blendshapes import (
+    NAMES,
+    SharedBlendshapes,
+    open_blendshapes,
+    with_eye_centres,
+)
 from streamprn.engines.engine import open_engine
+from streamprn.engines.predict import HostPredictor, RefineRule, View
 from streamprn.errors import BackendError
 from streamprn.kernels import warp
-from streamprn.records import Roi
+from streamprn.records import BLENDSHAPES, FrameImage, MeshPoints, Roi
 from tests.engines import litert
 
 ROI = Roi(223, 124, 170, 0.05)
@@ -80,7 +88,8 @@ def test_where_a_face_is_and_how_large_changes_nothing(network, points):
 
 
 def test_the_names_are_those_of_arkit_without_the_tongue():
-    assert len(NAMES) == len(set(NAMES)) == 52
+    assert len(NAMES) == len(set(NAMES)) == len(set(BLENDSHAPES)) == 52
+    assert (*NAMES[1:], "tongueOut") == BLENDSHAPES
     assert NAMES[0] == "_neutral"
     assert "tongueOut" not in NAMES
     left = {name.removesuffix("Left") for name in NAMES if name.endswith("Left")}
@@ -134,3 +143,70 @@ def test_a_coefficient_array_is_the_callers_own(network, points):
     kept = first.copy()
     network.coefficients(points[:, ::-1])
     np.testing.assert_array_equal(first, kept)
+
+
+def face_of(name, image, roi, expressions):
+    """The face in one region, as the pipeline has it."""
+    engine = open_engine(name, backend="openvino")
+    predictor = HostPredictor(engine, RefineRule(threshold=10.0), expressions=expressions)
+    (prediction,), _ = predictor.predict([View(FrameImage.from_rgb(image), roi)])
+    return prediction.face(id=1, score=1.0)
+
+
+def test_a_face_of_facemesh2_has_the_blendshapes_of_mediapipes_own_networks():
+    # The recorded input fills the crop exactly: a frame of its own.
+    frame = np.round(255 * litert.inputs("facemesh2")[3]).astype(np.uint8)
+    face = face_of("facemesh2", frame, Roi(127.5, 127.5, 256), SharedBlendshapes())
+    landmarks = litert.recorded("facemesh2")
+    points = landmarks["points"][3, :, :2] - 0.5
+    np.testing.assert_allclose(face.mesh_points.xyz_px[:, :2], points, atol=0.1)
+    expected = litert.recorded("blendshapes")["coefficients"][0]
+    np.testing.assert_allclose(face.blendshapes[:-1], expected[1:], atol=0.02)
+    assert face.blendshapes[-1] == pytest.approx(landmarks["tongue"][3], abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["facemesh", "facemesh2"])
+def test_a_face_counts_its_blendshapes_once_and_only_when_it_is_asked(astronaut, name):
+    shared, asked = SharedBlendshapes(), []
+
+    def expressions(points):
+        asked.append(points)
+        return shared(points)
+
+    face = face_of(name, astronaut, ROI, expressions)
+    _ = face.vertices, face.landmarks, face.pose, face.visible
+    assert asked == []
+    found = dict(zip(BLENDSHAPES, face.blendshapes.tolist(), strict=True))
+    assert min(found["mouthSmileLeft"], found["mouthSmileRight"]) > 0.8
+    assert face.blendshapes is face.blendshapes
+    assert len(asked) == 1
+    # Only facemesh2 tells of the tongue.
+    assert (found["tongueOut"] == 0) == (name == "facemesh")
+
+
+@pytest.mark.parametrize("roll", [0.05, 0.4])
+def test_the_points_of_a_face_are_in_the_frame_whatever_the_roll_of_the_crop(astronaut, roll):
+    roi = Roi(ROI.cx, ROI.cy, ROI.side, roll)
+    xyz = face_of("facemesh2", astronaut, roi, SharedBlendshapes()).mesh_points.xyz_px
+    np.testing.assert_allclose(xyz[:, :2], points_of("facemesh2", astronaut, roi), atol=1e-3)
+    # z in the same unit as x and y: the nose's tip lies before the eyes' outer corners.
+    width = np.hypot(*(xyz[263] - xyz[33])[:2])
+    assert 0.3 * width < xyz[1, 2] - xyz[[33, 263], 2].mean() < width
+
+
+def test_points_that_are_not_finite_have_no_tongue_either(points):
+    shared = SharedBlendshapes()
+    xyz = np.column_stack([points, np.zeros(478)]).astype(np.float32)
+    assert shared(MeshPoints(xyz, 0.25))[-1] == 0.25
+    xyz[5, 0] = np.nan
+    assert np.isnan(shared(MeshPoints(xyz, 0.25))).all()
+
+
+def test_threads_may_share_the_network(points):
+    shared = SharedBlendshapes()
+    faces = [points * (1 + 0.2 * np.sin(k + np.arange(478)))[:, None] for k in range(8)]
+    asked = [MeshPoints(np.column_stack([xy, xy[:, 0]]).astype(np.float32)) for xy in faces]
+    expected = [shared(one) for one in asked]
+    with ThreadPoolExecutor(4) as pool:
+        for found, one in zip(pool.map(shared, asked * 8), expected * 8, strict=True):
+            np.testing.assert_array_equal(found, one)

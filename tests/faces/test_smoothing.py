@@ -11,7 +11,7 @@ import pytest
 from streamprn.config.document import settings
 from streamprn.engines.geometry import FaceGeometry
 from streamprn.faces.smooth import Smoother, Smoothing
-from streamprn.records import FrameImage
+from streamprn.records import FrameImage, MeshPoints
 from tests.support.wire import make_face, make_topology
 
 FPS = 30
@@ -52,3 +52,34 @@ def test_smoothing_leaves_the_faces_that_it_is_given_as_they_are():
     low, high = smooth.vertices.min(axis=0), smooth.vertices.max(axis=0)
     np.testing.assert_allclose(smooth.box_xyxy, [*low[:2], *high[:2]])
     assert (smooth.id, smooth.score, smooth.roi) == (second.id, second.score, second.roi)
+
+
+def test_the_points_that_blendshapes_come_from_are_smoothed_as_the_vertices_are():
+    asked = []
+
+    def expressions(points):
+        asked.append(points)
+        return np.zeros(52, np.float32)
+
+    geometry = FaceGeometry(make_topology(), expressions=expressions)
+    smoother = Smoother(Smoothing(), geometry)
+    rng = np.random.default_rng(0)
+    for frame in range(30):
+        cloud = (50 + rng.normal(0, 1, (200, 3))).astype(np.float32)
+        given = MeshPoints(cloud.copy(), 0.5)
+        face = replace(make_face(1), vertices=cloud, mesh_points=given)
+        (smooth,) = smoother.smooth([face], IMAGE, round(1e9 * (1 + frame / FPS)))
+    np.testing.assert_array_equal(given.xyz_px, cloud)
+    assert asked == []
+    _ = smooth.blendshapes
+    ((points, tongue),) = asked
+    assert tongue == 0.5
+    np.testing.assert_array_equal(points, smooth.vertices)
+    assert np.abs(points - cloud).max() > 0.5
+
+
+def test_a_face_without_points_is_smoothed_and_has_no_blendshapes():
+    geometry = FaceGeometry(make_topology(), expressions=lambda points: 1 / 0)
+    (smooth,) = Smoother(Smoothing(), geometry).smooth([make_face(1)], IMAGE, 1_000_000_000)
+    assert smooth.mesh_points is None
+    assert smooth.blendshapes is None

@@ -11,7 +11,15 @@ import numpy as np
 
 from streamprn.engines.topology import PARTS, Topology
 from streamprn.kernels.quantise import quantise
-from streamprn.records import Frame, FrameImage, FrameResult, Pose, QuantisedVertices, Roi
+from streamprn.records import (
+    Frame,
+    FrameImage,
+    FrameResult,
+    MeshPoints,
+    Pose,
+    QuantisedVertices,
+    Roi,
+)
 
 WIDTH, HEIGHT = 32, 24
 
@@ -45,6 +53,8 @@ class GivenFace:
     visible: np.ndarray
     texture: np.ndarray
     depth: np.ndarray
+    blendshapes: np.ndarray | None
+    mesh_points: MeshPoints | None = None
 
     @cached_property
     def quantised_vertices(self) -> QuantisedVertices:
@@ -70,6 +80,7 @@ def make_face(id_: int = 1, vertices: int = 50, seed: int = 0) -> GivenFace:
         visible=rng.random(68) > 0.5,
         texture=rng.integers(0, 256, (8, 8, 3), np.uint8),
         depth=depth,
+        blendshapes=rng.random(52).astype(np.float32),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from streamprn.errors import WireError
 from streamprn.kernels.quantise import quantise
-from streamprn.records import Kind, SourceState, SourceStatus
+from streamprn.records import BLENDSHAPES, Kind, SourceState, SourceStatus
 from streamprn.wire import (
     FRAME_KINDS,
     decode,
@@ -118,6 +118,47 @@ def test_which_landmarks_can_be_seen_is_told_only_where_it_is_wanted():
     result = make_result()
     parts = encode_frame(Kind.MESH, result, encode_faces(result, visible=False), 77)
     assert decode([bytes(part) for part in parts]).faces[0].visible is None
+
+
+def headers(result, **asked) -> list[dict]:
+    """The faces of a `face` message, as MessagePack has them."""
+    parts = encode_frame(Kind.FACE, result, encode_faces(result, visible=False, **asked), 77)
+    return msgpack.unpackb(parts[1])["faces"]
+
+
+def test_blendshapes_are_there_only_where_they_are_wanted():
+    result = make_result(faces=2)
+    assert all("blendshapes" not in face for face in headers(result))
+    for face, header in zip(result.faces, headers(result, blendshapes=True), strict=True):
+        assert header["blendshapes"] == face.blendshapes.tolist()
+    without = replace(result, faces=(replace(result.faces[0], blendshapes=None),))
+    assert [face["blendshapes"] for face in headers(without, blendshapes=True)] == [None]
+
+
+def with_blendshapes(values) -> list[bytes]:
+    result = make_result()
+    faces = headers(result, blendshapes=True)
+    faces[0]["blendshapes"] = values
+    return with_header(parts_of(Kind.FACE, result), faces=faces)
+
+
+def test_blendshapes_survive_and_those_without_a_name_are_left_out():
+    sent = np.linspace(0, 1, 52, dtype=np.float32)
+    for values in (sent.tolist(), [*sent.tolist(), 0.5]):
+        (face,) = decode(with_blendshapes(values)).faces
+        np.testing.assert_array_equal(face.blendshapes, sent)
+        assert face.blendshapes.dtype == np.float32
+        assert not face.blendshapes.flags.writeable
+    assert decode(with_blendshapes(None)).faces[0].blendshapes is None
+    assert decode(parts_of(Kind.FACE)).faces[0].blendshapes is None
+    with pytest.raises(WireError, match="51 blendshapes, expected 52"):
+        decode(with_blendshapes(sent[:51].tolist()))
+
+
+def test_a_topology_names_the_blendshapes():
+    got = decode([bytes(part) for part in encode_topology("cam1", make_topology(), 0, 1, 2)])
+    assert got.blendshapes == BLENDSHAPES
+    assert len(set(BLENDSHAPES)) == 52
 
 
 def test_received_arrays_are_read_only_views_of_the_parts():

@@ -91,6 +91,7 @@ def check_frame(result, header):
         assert face["roi"] == {"cx": 11.0, "cy": 12.0, "side": 30.0, "roll": 0.25}
         assert face["landmarks"] == sent.landmarks.tolist()
         assert face["visible"] == sent.visible.tolist()
+        assert face["blendshapes"] == sent.blendshapes.tolist()
         pose = face["pose"]
         assert pose["rotation"] == sent.pose.rotation.tolist()
         assert pose["translation"] == sent.pose.translation.tolist()
@@ -131,6 +132,8 @@ def check_pictures(result, messages):
 
 def check_topology(topology, header, arrays):
     facts = header["topology"]
+    names = facts.pop("blendshapes")
+    assert (len(names), names[24], names[-1]) == (52, "jawOpen", "tongueOut")
     assert facts == {
         "name": "test",
         "uv_size": 256,

@@ -80,6 +80,36 @@ def test_a_subscriber_that_is_killed_no_longer_wants_anything(publisher):
         eventually(lambda: not publisher.wanted("cam1"))
 
 
+def test_blendshapes_are_in_the_messages_of_a_stream_while_somebody_asks_for_them(publisher):
+    def received(subscriber, seq):
+        publisher.publish(make_result(seq=seq))
+        message = subscriber.receive(2)
+        assert (message.kind, message.seq) == (Kind.FACE, seq)
+        return message.faces[0].blendshapes
+
+    with Subscriber(publisher.endpoint, "cam1/face") as subscriber:
+        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE})
+        assert received(subscriber, 0) is None
+        with Subscriber(publisher.endpoint, "cam1/blendshapes") as other:
+            eventually(lambda: Kind.BLENDSHAPES in publisher.wanted("cam1"))
+            expected = make_result(seq=1).faces[0].blendshapes
+            np.testing.assert_array_equal(received(subscriber, 1), expected)
+            assert other.receive(0.05) is None
+        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE})
+        assert received(subscriber, 2) is None
+
+
+def test_withheld_blendshapes_nobody_gets():
+    withheld = frozenset({Kind.BLENDSHAPES})
+    with (
+        Publisher(LOOPBACK, withheld=withheld) as publisher,
+        Subscriber(publisher.endpoint, "cam1/") as subscriber,
+    ):
+        eventually(lambda: publisher.wanted("cam1") == EVERYTHING - withheld)
+        publisher.publish(make_result())
+        assert subscriber.receive(2).faces[0].blendshapes is None
+
+
 def test_only_what_is_wanted_is_sent(publisher):
     with Subscriber(publisher.endpoint, ["cam1/mesh", "cam1/depth"]) as subscriber:
         eventually(lambda: len(publisher.wanted("cam1")) == 2)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamprn.errors import WireError
+from streamprn.errors import InputError, WireError
 from streamprn.records import Kind
 from streamprn.wire import record
 from streamprn.wire.record import Recorder, read
@@ -33,6 +33,24 @@ def recording(tmp_path_factory):
     recorder.close()
     (path,) = recordings(folder)["cam1"]
     return path
+
+
+@pytest.mark.parametrize("asked", [(), (Kind.BLENDSHAPES,)])
+def test_blendshapes_are_recorded_where_they_are_asked_for(tmp_path, asked):
+    recorder = Recorder(tmp_path, make_topology(20), (Kind.FACE, *asked))
+    result = make_result(vertices=20)
+    recorder.take(result, 77)
+    recorder.close()
+    topology, message = read(tmp_path / "cam1.sprn")
+    assert (topology.kind, message.kind) == (Kind.TOPOLOGY, Kind.FACE)
+    found = message.faces[0].blendshapes
+    expected = result.faces[0].blendshapes
+    assert np.array_equal(found, expected) if asked else found is None
+
+
+def test_blendshapes_alone_are_refused_since_they_stand_in_other_messages(tmp_path):
+    with pytest.raises(InputError, match="blendshapes stand in the messages of other kinds"):
+        Recorder(tmp_path, make_topology(20), (Kind.BLENDSHAPES,))
 
 
 def starts(path) -> list[int]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from streamprn import Publisher
 from streamprn.apps import watch
-from streamprn.records import Kind, SourceState, SourceStatus
+from streamprn.records import BLENDSHAPES, Kind, SourceState, SourceStatus
 from streamprn.wire import decode, encode_faces, encode_frame, encode_status
 from tests.support.wire import make_result, make_topology, with_seq
 
@@ -68,6 +68,42 @@ def test_json_has_no_nan():
     assert json.loads(line)["faces"][0]["score"] is None
 
 
+def face_message(blendshapes):
+    result = make_result()
+    given = replace(result, faces=(replace(result.faces[0], blendshapes=blendshapes),))
+    faces = encode_faces(given, visible=True, blendshapes=True)
+    return decode([bytes(part) for part in encode_frame(Kind.FACE, given, faces, 1)])
+
+
+def coefficients(**named):
+    return np.array([named.get(name, 0.1) for name in BLENDSHAPES], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("blendshapes", "shown"),
+    [
+        (coefficients(jawOpen=0.625, mouthSmileLeft=0.5), "strongest=jawOpen:0.62"),
+        (coefficients(tongueOut=0.99), "strongest=tongueOut:0.99"),
+        (coefficients(), ""),
+        (np.full(52, np.nan, np.float32), ""),
+        (None, ""),
+    ],
+)
+def test_the_strongest_expression_is_shown(blendshapes, shown):
+    board = watch.Board(local=True)
+    board.note(face_message(blendshapes))
+    (line,) = board.lines(0)
+    assert line.partition("gaps=0")[2].strip() == shown
+
+
+def test_json_names_the_expressions():
+    line = watch.as_json(face_message(coefficients(jawOpen=0.625)), local=True)
+    found = line["faces"][0]["blendshapes"]
+    assert tuple(found) == BLENDSHAPES
+    assert (found["jawOpen"], found["cheekPuff"]) == (0.625, 0.1)
+    assert watch.as_json(face_message(None), local=True)["faces"][0]["blendshapes"] is None
+
+
 def test_watching_without_topics_finds_the_streams_and_asks_for_the_light_kinds_only(streams):
     seen = []
     out = io.StringIO()
@@ -79,7 +115,7 @@ def test_watching_without_topics_finds_the_streams_and_asks_for_the_light_kinds_
         seen.append(streams.wanted("cam1"))
         time.sleep(0.05)
     thread.join()
-    light = {Kind.FACE, Kind.STATUS, Kind.STATS}
+    light = {Kind.FACE, Kind.BLENDSHAPES, Kind.STATUS, Kind.STATS}
     assert seen[-3] == light
     assert sum(wanted == light for wanted in seen) > len(seen) / 2
 

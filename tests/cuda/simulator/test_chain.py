@@ -6,8 +6,10 @@ import pytest
 from streamprn.engines.bundle import Subdivision
 from streamprn.engines.decoders import SubdivisionDecoder
 from streamprn.engines.device.chain import DeviceChain
+from streamprn.engines.device.predict import DevicePredictor
 from streamprn.engines.device.spec import ChainSpec
 from streamprn.engines.device.surface import VertexStore
+from streamprn.engines.predict import RefineRule, View
 from streamprn.errors import BackendError, EngineError, FaceLostError
 from streamprn.kernels import pose, uv, warp
 from streamprn.kernels.pose import Reference
@@ -250,16 +252,20 @@ def test_a_region_that_is_not_finite_gives_finite_results(parts):
 
 
 class PointNetwork:
-    """Points and a logit."""
+    """Points, a logit and perhaps a tongue."""
 
-    def __init__(self, points):
+    def __init__(self, points, tongues=()):
         self.inputs = {"input": (-1, SIZE, SIZE, 3)}
         self.outputs = {"points": (-1, *points.shape), "logit": (-1,)}
+        self._tongues = np.array(tongues, np.float32)
+        if tongues:
+            self.outputs["tongue"] = (-1,)
         self._points = points
 
     def infer(self, crops):
         points = self._points[None] + crops.mean((1, 2))[:, None]
-        return {"points": points, "logit": np.array([2.0, -1.0], np.float32)[: len(crops)]}
+        found = {"points": points, "logit": np.array([2.0, -1.0], np.float32)[: len(crops)]}
+        return found | ({"tongue": self._tongues[: len(crops)]} if self._tongues.size else {})
 
     def enqueue(self, arrays, batch, stream):
         crops = arrays["input"]._ary.reshape(-1, SIZE, SIZE, 3)[:batch]
@@ -309,3 +315,41 @@ def test_a_network_of_points_goes_through_the_subdivision_as_on_the_cpu(topology
         expected_vertices, _ = uv.restore_with_bounds(position_map, topology.texel, matrix)
         np.testing.assert_allclose(face.vertices, expected_vertices, atol=2e-4)
         assert face.score == pytest.approx(1 / (1 + np.exp(-logit)))
+
+
+@pytest.mark.parametrize("tongues", [(), (0.75, 0.25)], ids=["without a tongue", "with one"])
+def test_blendshapes_come_from_the_points_that_the_cpu_would_have(topology, tongues):
+    subdivision = small_subdivision(topology)
+    base = np.random.default_rng(6).uniform(0, SIZE, (9, 3)).astype(np.float32)
+    network = PointNetwork(base, tongues)
+    spec = ChainSpec("points", topology, RULE, subdivision, max_batch=2)
+    chain = DeviceChain(SimulatedDevice(), spec, lambda: network, slots=1)
+    asked = []
+
+    def expressions(points):
+        asked.append(points)
+        return np.full(52, points.tongue, np.float32)
+
+    views = [View(picture(1), roi) for roi in ROIS[:2]]
+    predictor = DevicePredictor(chain, RefineRule(threshold=10.0), expressions=expressions)
+    predictions, _ = predictor.predict(views)
+    faces = [one.face(id=index, score=1.0) for index, one in enumerate(predictions)]
+    assert asked == []
+    for face, view, tongue in zip(faces, views, tongues or (0.0, 0.0), strict=True):
+        matrix = RULE.frame_from_crop(view.roi)
+        # The stand-in gives the second of a batch what stands second.
+        crop = warp.warp_rgb(view.image.rgb, matrix, SIZE)
+        (surface,), _ = SubdivisionDecoder(subdivision, topology).decode(network.infer(crop), 1)
+        expected_points = surface.mesh_points(matrix).xyz_px
+        np.testing.assert_allclose(face.mesh_points.xyz_px, expected_points, atol=1e-4)
+        for _ in range(2):
+            np.testing.assert_array_equal(face.blendshapes, np.full(52, tongue, np.float32))
+    assert [id(one) for one in asked] == [id(face.mesh_points) for face in faces]
+
+
+def test_a_network_that_gives_maps_has_no_points_and_no_blendshapes(parts):
+    predictor = DevicePredictor(parts[0], expressions=lambda points: pytest.fail("no points"))
+    (prediction,), _ = predictor.predict([View(picture(1), ROIS[0])])
+    face = prediction.face(id=1, score=1.0)
+    assert face.mesh_points is None
+    assert face.blendshapes is None
