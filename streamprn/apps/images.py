@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from streamprn.apps.partial import write_whole
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".avif"}
-    | {".ppm", ".pgm", ".pnm", ".pbm"}
+    | {".ppm", ".pgm", ".pnm", ".pbm", ".jfif", ".apng"}
 )
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+    | {".3gp", ".3g2", ".mts", ".m2ts", ".dv", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".vob"}
 )
-_READABLE = "JPEG, PNG, TIFF, WebP, BMP, GIF, PNM"
 
 
 def read_image(path: Path, *, max_size: int | None = None) -> UInt8:
-    """Read a picture as `(H, W, 3)` uint8 sRGB, upright (EXIF rotation applied).
+    """Read a picture as `(H, W, 3)` uint8 sRGB, upright, over white where it is transparent.
 
-    Grey becomes RGB, 16 bits become 8, CMYK is converted, and transparency is laid over white.
+    See `streamprn.source.stills.decode_still`.
 
     Args:
         path: the file.
@@ -60,39 +60,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def decode_image(data: bytes, name: str = "picture") -> UInt8:
     """Decode an encoded picture to `(H, W, 3)` uint8 RGB; see `read_image`."""
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        if raw is None or raw.size == 0:
-            raise InputError(f"{name}: not a readable picture", hint=f"known are {_READABLE}")
-        if raw.ndim == 3 and raw.shape[2] == 4 and raw.dtype in (np.uint8, np.uint16):
-            # IMREAD_UNCHANGED ignores EXIF orientation, which formats with alpha seldom carry.
-            return _over_white(raw)
-        if raw.dtype not in (np.uint8, np.uint16):
-            return _from_other(raw)
-        bgr: NDArray[Any] = np.asarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR))
-    except cv2.error as error:
-        raise InputError(
-            f"{name}: not a readable picture: {error.err}", hint=f"known are {_READABLE}"
-        ) from error
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    from streamprn.source.stills import decode_still
 
-
-def _over_white(raw: NDArray[Any]) -> UInt8:
-    top = float(np.iinfo(raw.dtype).max)
-    alpha = raw[:, :, 3:].astype(np.float32) / top
-    rgb = raw[:, :, 2::-1].astype(np.float32) / top
-    return np.round(255.0 * (rgb * alpha + 1.0 - alpha)).astype(np.uint8)
-
-
-def _from_other(raw: NDArray[Any]) -> UInt8:
-    """Floating-point and wide integer pictures: 0..1, or their own range where they exceed it."""
-    values = np.nan_to_num(raw.astype(np.float32), posinf=0.0, neginf=0.0)
-    values = values[:, :, None] if values.ndim == 2 else values[:, :, 2::-1]
-    top = float(values.max())
-    values = np.clip(values / (top if top > 1.0 else 1.0), 0.0, 1.0)
-    rgb = np.round(255.0 * values).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(rgb, (*rgb.shape[:2], 3)))
+    return decode_still(data, name)
 
 
 def shrink(rgb: UInt8, max_size: int) -> UInt8:
@@ -118,23 +88,13 @@ def write_image(
     Raises:
         InputError: the suffix is unknown, or the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.part")
     try:
         data = encode_image(image, path.suffix.lower(), quality)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror}",
-            hint="check the folder and the free space",
-        ) from error
     except cv2.error as error:
         raise InputError(
             f"{path}: unknown picture format {path.suffix!r}", hint="use .png or .jpg"
         ) from error
+    write_whole(path, data)
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:

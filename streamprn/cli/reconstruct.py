@@ -193,6 +193,8 @@ def _print_report(report: Report, out: Path) -> None:
         )
         if not report.faces and not report.skipped:
             console.print("no face found: try --detector full, or --min-score 0.3", style="yellow")
+    for note in report.notes:
+        console.print(note, style="yellow", markup=False, soft_wrap=True)
     for name, reason in report.failures:
         text = reason if reason.startswith(name) else f"{name}: {reason}"
         console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)

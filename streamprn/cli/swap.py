@@ -46,7 +46,7 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="picture or video to write")
     parser.add_argument(
-        "--video", action="store_true", help="take TARGET as a video whatever its suffix"
+        "--video", action="store_true", help="take TARGET as a video whatever its content"
     )
     parser.add_argument(
         "--max-faces",
@@ -70,8 +70,9 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0, or 1 where no picture of a video shows a face."""
-    from streamprn.apps.images import VIDEO_SUFFIXES, read_image
+    from streamprn.apps.images import IMAGE_SUFFIXES, read_image
     from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
+    from streamprn.source.content import is_clip
 
     _check_paths(args)
     reconstructor = open_reconstructor(args)
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         match_colours=not args.keep_colours,
         occlusion=args.occlusion,
     )
-    if args.video or args.target.suffix.lower() in VIDEO_SUFFIXES:
+    if args.video or is_clip(args.target, IMAGE_SUFFIXES):
         return _swap_video(args, reconstructor, swapper)
     return _swap_picture(args, reconstructor, swapper)
 
@@ -124,17 +125,22 @@ def _swap_video(
     from streamprn.apps.clips import swap_clip
     from streamprn.cli.console import stderr_console, stdout_console
 
-    with Progress(console=stderr_console(), transient=True) as progress:
+    console = stderr_console()
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task(args.target.name, total=None)
-        frames, with_face = swap_clip(
+        report = swap_clip(
             reconstructor,
             swapper,
             args.target,
             args.out,
             max_faces=args.max_faces,
             on_frame=lambda done, count: progress.update(task, completed=done, total=count or None),
+            on_note=lambda note: console.print(f"note: {note}", markup=False, soft_wrap=True),
         )
+    broken = f"; {report.broken} broken ones left out" if report.broken else ""
     stdout_console().print(
-        f"{args.out}: {frames} frames, {with_face} of them with a face", markup=False
+        f"{args.out}: {report.frames} frames, {report.with_face} of them with a face{broken}",
+        markup=False,
+        soft_wrap=True,
     )
-    return int(with_face == 0)
+    return int(report.with_face == 0)

@@ -16,7 +16,7 @@ from streamprn.source.control import Control
 from streamprn.source.deliver import Delivery, SourceCounters
 from streamprn.source.interrupt import interruptible
 from streamprn.source.opening import describe_error, hwaccel_problem, open_video, rewind
-from streamprn.source.pictures import list_pictures, read_picture
+from streamprn.source.pictures import list_pictures, plays_as_video, read_picture
 from streamprn.source.timing import Backoff, Pacer, Timeline
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class SourceReader:
 
     @property
     def _is_video(self) -> bool:
-        return self.address.kind in (SourceKind.FILE, SourceKind.LAVFI)
+        return plays_as_video(self.address)
 
     def _play_video(self, pacer: Pacer | None) -> str:
         """Play a container, looping where it rewinds; return why it ended, "" for its end."""
@@ -341,6 +341,7 @@ class SourceReader:
     # -- packets and frames ----------------------------------------------------------------------
 
     def _start_pass(self, stream: VideoStream) -> None:
+        self._delivery.video = stream
         rate = stream.average_rate or stream.guessed_rate
         if rate:
             self._timeline.frame_ns = round(_NS / rate)
