@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 _AAC_FRAME = 1024
 _BITS_A_CHANNEL = 96_000
+# A frame of 1024 samples may have 6144 bits a channel.
+_MOST_BITS_A_SAMPLE = 6
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 # Sound that starts anew further from where the last ended than this is put at its own time.
 _GAP_S = Fraction(1, 50)
+_PRIMING_S = Fraction(1, 10)
 
 
 class Sound:
@@ -96,20 +100,33 @@ class _Copied:
 
     def __init__(self, track: Any, copied: Any, output: Any, start: Fraction) -> None:
         self._copied, self._output = copied, output
-        self._shift = round(start / Fraction(track.time_base))
+        base = Fraction(track.time_base)
+        self._shift = round(start / base)
+        # MP4 and MOV cut what lies before the start by an edit list; it primes the decoder.
+        keeps_priming = output.format.name in ("mp4", "mov")
+        self._earliest = -round(_PRIMING_S / base) if keeps_priming else 0
+        self._least_gap = round(_GAP_S / base)
         self._next: int | None = None
+        self._last = self._earliest - 1
 
     def take(self, packet: Any) -> None:
         """Copy a packet; one without a time follows the one before."""
-        dts = packet.dts if packet.dts is not None else packet.pts
-        dts = self._next if dts is None else dts - self._shift
-        if dts is None:
+        stored = packet.dts if packet.dts is not None else packet.pts
+        if stored is None:
+            dts = self._next or 0
+        else:
+            dts = stored - self._shift
+            if self._next is not None and dts < self._next - self._least_gap:
+                # The clip's clock fell back: the sound goes on.
+                self._shift -= self._next - dts
+                dts = self._next
+        pts = dts if packet.pts is None else max(packet.pts - self._shift, dts)
+        length = max(packet.duration or 0, 1)
+        if dts + length <= self._earliest:
             return
-        pts = dts if packet.pts is None else packet.pts - self._shift
-        if self._next is not None and dts < self._next - packet.duration:
-            return  # going back in time: no container takes that
+        dts = max(dts, self._last + 1)
         packet.dts, packet.pts = dts, max(pts, dts)
-        self._next = dts + max(packet.duration or 0, 1)
+        self._next, self._last = dts + length, dts
         packet.stream = self._copied
         self._output.mux(packet)
 
@@ -126,14 +143,15 @@ class _Converted:
 
         context = track.codec_context
         rate = context.rate if context.rate in _AAC_RATES else 48_000
-        layout = context.layout.name if context.layout.nb_channels in (1, 2, 6) else "stereo"
+        layout = _LAYOUTS.get(context.layout.nb_channels, "stereo")
         self._output, self._start, self._rate = output, start, rate
-        self._stream = output.add_stream("aac", rate=rate)
-        self._stream.layout = layout
-        self._stream.bit_rate = _BITS_A_CHANNEL * self._stream.layout.nb_channels
+        self._stream = output.add_stream("aac", rate=rate, layout=layout)
+        bits = min(_BITS_A_CHANNEL, _MOST_BITS_A_SAMPLE * rate // 2)
+        self._stream.bit_rate = bits * self._stream.layout.nb_channels
         self._resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
         self._fifo = AudioFifo()
         self._next: int | None = None
+        self._fell_back = 0
 
     def take(self, packet: Any) -> None:
         """Convert a packet; damaged ones leave a gap."""
@@ -152,17 +170,23 @@ class _Converted:
             self._encode(_AAC_FRAME)
 
     def _place(self, frame: Any) -> None:
-        """Go on behind what came before, or at the frame's own time after a gap."""
+        """Go on behind what came before, or at the frame's own time after a gap.
+
+        Where the clip's clock falls back, the sound goes on.
+        """
         if frame.pts is None:
             at = self._next or 0
         else:
             at = round((frame.pts * Fraction(frame.time_base) - self._start) * self._rate)
-        held = self._fifo.samples
-        if self._next is None or abs(at - self._next - held) > _GAP_S * self._rate:
-            if self._next is not None and at < self._next + held:
-                return  # going back in time: no container takes that
-            self._encode(1)
+        if self._next is None:
             self._next = at
+            return
+        gap = at - self._next - self._fifo.samples + self._fell_back
+        if gap > _GAP_S * self._rate:
+            self._encode(1)
+            self._next = at + self._fell_back
+        elif gap < -_GAP_S * self._rate:
+            self._fell_back -= gap
 
     def _encode(self, least: int) -> None:
         """Code what the fifo holds in whole frames; with 1 also the last part of one."""

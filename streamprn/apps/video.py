@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ WRITABLE_SUFFIXES = (".mp4", ".mov", ".mkv")
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 # Ticks a second, at least, of what is written: no time is off by more than this.
 _TICKS = 90_000
+# Formats whose packets have places in a sequence, but whose pictures have no times of their own.
+_UNSTAMPED = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
 # After so many errors in a row a file has no readable rest.
 _MOST_ERRORS = 32
 _NOT_A_VIDEO = "does it play? known are videos, GIF, APNG, animated WebP and AVIF"
@@ -139,6 +142,8 @@ class ClipReader(Clip):
             raise InputError(f"{self.path}: FFmpeg has no decoder for its pictures")
         stream.thread_type = "AUTO"
         self._stream = stream
+        names = self._container.format.name.split(",")
+        self._slots: deque[Fraction] | None = deque() if _UNSTAMPED & set(names) else None
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or _OTHER_RATE)
         self.count = int(stream.frames or 0)
         start = self._container.start_time
@@ -178,7 +183,11 @@ class ClipReader(Clip):
         """Time and duration; a missing or repeated stamp follows the one before."""
         base = Fraction(frame.time_base or self._stream.time_base or 1 / self.rate)
         duration = Fraction(frame.duration or 0) * base
-        time = None if frame.pts is None else frame.pts * base - self.start
+        if self._slots is None:
+            time = None if frame.pts is None else frame.pts * base - self.start
+        else:
+            # Stored in the order of decoding, shown in another one: the n-th takes the n-th place.
+            time = self._slots.popleft() - self.start if self._slots else None
         if last is not None and (time is None or time <= last.time):
             time = last.time + (last.duration or 1 / self.rate)
         return time if time is not None else Fraction(0), duration
@@ -201,18 +210,25 @@ class ClipReader(Clip):
     def _decoded_of(self, packet: Any) -> Iterator[Any]:
         import av
 
+        if self._slots is not None and packet.size and packet.dts is not None:
+            self._slots.append(packet.dts * Fraction(packet.time_base))
         try:
             frames = packet.decode()
         except av.EOFError:
             return
         except av.FFmpegError:
-            self.broken += 1
+            self._leave_one_out()
             return
         for frame in frames:
             if frame.is_corrupt:
-                self.broken += 1
+                self._leave_one_out()
             else:
                 yield frame
+
+    def _leave_one_out(self) -> None:
+        self.broken += 1
+        if self._slots:
+            self._slots.popleft()
 
 
 def _picture_track(container: Any) -> Any:
