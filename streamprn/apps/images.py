@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from streamprn.apps.partial import write_whole
+from streamprn.apps.files import write_whole
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".avif"}
     | {".ppm", ".pgm", ".pnm", ".pbm", ".jfif", ".apng"}
 )
+ALPHA_SUFFIXES = frozenset({".png", ".webp", ".tif", ".tiff", ".avif"})
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
     | {".3gp", ".3g2", ".mts", ".m2ts", ".dv", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".vob"}
@@ -40,6 +41,17 @@ def read_image(path: Path, *, max_size: int | None = None) -> UInt8:
     """
     rgb = decode_image(_read_bytes(path), str(path))
     return rgb if max_size is None else shrink(rgb, max_size)
+
+
+def read_with_alpha(path: Path) -> tuple[UInt8, UInt8 | None]:
+    """As `read_image`, but with the colours of transparent parts, and the opacity beside them.
+
+    Returns:
+        `(H, W, 3)` uint8 and `(H, W)` uint8, 255 where the picture is opaque; None where all is.
+    """
+    from streamprn.source.stills import decode_with_alpha
+
+    return decode_with_alpha(_read_bytes(path), str(path))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -78,22 +90,26 @@ def shrink(rgb: UInt8, max_size: int) -> UInt8:
     return np.asarray(cv2.resize(rgb, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def check_writable(path: Path) -> None:
+    """Raise `InputError` unless a picture can be written in the format of the path's suffix."""
+    if not path.suffix or not cv2.haveImageWriter(f"a{path.suffix.lower()}"):
+        raise InputError(f"{path}: unknown picture format {path.suffix!r}", hint="use .png or .jpg")
+
+
 def write_image(
     path: Path, image: NDArray[np.uint8] | NDArray[np.uint16], quality: int = 92
 ) -> None:
-    """Write grey `(H, W)` or RGB `(H, W, 3)`; the suffix chooses the format (PNG: 8 or 16 bit).
+    """Write grey `(H, W)`, RGB `(H, W, 3)` or RGBA; the suffix chooses the format.
+
+    PNG holds 8 or 16 bits. Of what `ALPHA_SUFFIXES` does not name, alpha is left out.
 
     The file appears under its name only when it is complete.
 
     Raises:
         InputError: the suffix is unknown, or the folder cannot be written.
     """
-    try:
-        data = encode_image(image, path.suffix.lower(), quality)
-    except cv2.error as error:
-        raise InputError(
-            f"{path}: unknown picture format {path.suffix!r}", hint="use .png or .jpg"
-        ) from error
+    check_writable(path)
+    data = encode_image(image, path.suffix.lower(), quality)
     write_whole(path, data)
 
 
@@ -110,7 +126,8 @@ def encode_image(
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
     if suffix in (".jpg", ".jpeg"):
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    bgr = image if image.ndim == 2 else image[:, :, ::-1]
+    order = [2, 1, 0, 3] if suffix in ALPHA_SUFFIXES else [2, 1, 0]
+    bgr = image if image.ndim == 2 else image[:, :, order[: image.shape[2]]]
     _, data = cv2.imencode(suffix, np.ascontiguousarray(bgr), options)
     return bytes(data)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from streamprn.apps.files import NamelessFile
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -37,7 +39,8 @@ class Sound:
 
         self.notes: list[str] = []
         self._start = start
-        self._input = av.open(f"file:{path}", options={"pattern_type": "none"})
+        self._file = NamelessFile(path)
+        self._input = av.open(self._file)
         self._tracks: dict[int, _Copied | _Converted] = {}
         for track in self._input.streams.audio:
             carried = self._carried(track, output)
@@ -88,6 +91,7 @@ class Sound:
     def close(self) -> None:
         """Close the input."""
         self._input.close()
+        self._file.close()
 
 
 def _codec_of(track: Any) -> str:

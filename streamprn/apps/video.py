@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.apps.partial import PartialFile
+from streamprn.apps.animation import animation_pictures
+from streamprn.apps.files import NamelessFile, PartialFile
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,16 +122,16 @@ class ClipReader(Clip):
         import av
 
         super().__init__(path)
-        try:
-            # `file:` keeps a colon from being read as a protocol, and `pattern_type` a `%d`.
-            self._container = av.open(f"file:{path}", options={"pattern_type": "none"})
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{path}: not a readable video", hint=_NOT_A_VIDEO) from error
-        try:
+        with contextlib.ExitStack() as on_error:
+            try:
+                self._file = NamelessFile(path)
+                on_error.callback(self._file.close)
+                self._container = av.open(self._file)
+            except (av.FFmpegError, OSError, ValueError) as error:
+                raise InputError(f"{path}: not a readable video", hint=_NOT_A_VIDEO) from error
+            on_error.callback(self._container.close)
             self._open_track()
-        except BaseException:
-            self._container.close()
-            raise
+            on_error.pop_all()
 
     def _open_track(self) -> None:
         stream = _picture_track(self._container)
@@ -158,6 +159,7 @@ class ClipReader(Clip):
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+        self._file.close()
 
     def frames(self, every: int = 1) -> Iterator[ClipFrame]:
         """See `Clip.frames`; a broken picture is left out and counted."""
@@ -247,59 +249,26 @@ def _picture_track(container: Any) -> Any:
 class AnimationReader(Clip):
     """The pictures of an animated WebP or AVIF file, which FFmpeg does not play.
 
-    They are decoded a few at a time.
-
     Raises:
         InputError: it cannot be decoded, or this OpenCV is too old for it.
     """
 
-    _AT_ONCE = 32
-
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._data = np.frombuffer(path.read_bytes(), np.uint8)
-        pictures, durations = self._read(0)
-        if not pictures:
+        self._data = path.read_bytes()
+        first = next(animation_pictures(self._data, str(path)), None)
+        if first is None:
             raise InputError(f"{path}: not a readable animation", hint=_NOT_A_VIDEO)
-        self._first = pictures, durations
-        total = sum(durations)
-        self.rate = len(durations) / total if total else Fraction(10)
-
-    def _read(self, start: int) -> tuple[list[UInt8], list[Fraction]]:
-        import cv2
-
-        if not hasattr(cv2, "imdecodeanimation"):
-            raise InputError(
-                f"{self.path}: an animation, which OpenCV {cv2.__version__} cannot read",
-                hint="pip install --upgrade opencv-python-headless",
-            )
-        try:
-            good, found = cv2.imdecodeanimation(self._data, start, self._AT_ONCE)
-        except cv2.error:
-            return [], []
-        if not good:
-            return [], []
-        # Browsers show what asks for no time at all for a tenth of a second.
-        durations = [Fraction(int(ms) if ms > 0 else 100, 1000) for ms in found.durations]
-        return [np.asarray(one, np.uint8) for one in found.frames], durations
+        self.rate = 1 / first[1]
 
     def frames(self, every: int = 1) -> Iterator[ClipFrame]:
         """See `Clip.frames`."""
-        from streamprn.source.colour import over_white
-
-        index, time = 0, Fraction(0)
-        pictures, durations = self._first
-        while pictures:
-            for picture, duration in zip(pictures, durations, strict=True):
-                if index % every == 0:
-                    order = [2, 1, 0, 3][: picture.shape[2]]
-                    shown = np.ascontiguousarray(picture[:, :, order])
-                    rgb = over_white(shown) if shown.shape[2] == 4 else shown
-                    yield ClipFrame(index, rgb, time, duration)
-                index, time = index + 1, time + duration
-            if len(pictures) < self._AT_ONCE:
-                return
-            pictures, durations = self._read(index)
+        time = Fraction(0)
+        pictures = animation_pictures(self._data, str(self.path))
+        for index, (rgb, duration) in enumerate(pictures):
+            if index % every == 0:
+                yield ClipFrame(index, rgb, time, duration)
+            time += duration
 
 
 class ClipWriter:

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete."""
+"""Files as libraries get them: read without a name, or written under theirs only when complete."""
 
 from __future__ import annotations
 
@@ -13,11 +13,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class NamelessFile:
+    """A file for reading that tells no name.
+
+    FFmpeg reads much into one: a protocol into a colon, a pattern into `%d`, a format into a wrong
+    suffix.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self.read = self._file.read
+        self.seek = self._file.seek
+        self.tell = self._file.tell
+        self.close = self._file.close
+
+
 class PartialFile:
     """A file beside the wanted one, `NAME.part`, that takes its place when all of it is written.
 
-    It is written, read and sought like a binary file; what goes wrong on the disk is remembered,
-    since the libraries that write through it may not pass it on.
+    It is written and sought like a binary file. What goes wrong on the disk is kept for
+    `reporting`, and everything after it goes nowhere: libraries may not pass errors on.
 
     Args:
         path: the wanted name; its folder is made if it is not there.
@@ -30,11 +51,12 @@ class PartialFile:
         self.path = path
         self._partial = path.with_name(f"{path.name}.part")
         self._error: OSError | None = None
+        self._at = self._size = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(21, "is a folder", str(path))
-            self._file = self._partial.open("wb+")
+            self._file = self._partial.open("wb")
         except OSError as error:
             raise self._cannot(error) from error
 
@@ -45,27 +67,29 @@ class PartialFile:
 
     def write(self, data: bytes) -> int:
         """See `io.RawIOBase.write`."""
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self._error = error
-            raise
-
-    def read(self, size: int = -1) -> bytes:
-        """See `io.RawIOBase.read`."""
-        return self._file.read(size)
+        size = len(data)
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        self._at += size
+        self._size = max(self._size, self._at)
+        return size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """See `io.IOBase.seek`."""
-        try:
-            return self._file.seek(offset, whence)
-        except OSError as error:
-            self._error = error
-            raise
+        self._at = offset + {os.SEEK_CUR: self._at, os.SEEK_END: self._size}.get(whence, 0)
+        if self._error is None:
+            try:
+                self._file.seek(self._at)
+            except OSError as error:  # what was waiting in memory
+                self._error = error
+        return self._at
 
     def tell(self) -> int:
         """See `io.IOBase.tell`."""
-        return self._file.tell()
+        return self._at
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
@@ -85,6 +109,8 @@ class PartialFile:
         Raises:
             InputError: the disk is full, or the name is taken by a folder.
         """
+        with self.reporting():
+            pass
         with self.reporting():
             self._file.flush()
             self._file.close()
