@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from streamprn.errors import InputError
-from streamprn.source.colour import over_white
+from streamprn.pixels import over_white
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -116,7 +116,7 @@ def _swap_picture(
 
     from streamprn.apps.images import ALPHA_SUFFIXES, read_with_alpha, shrink, write_image
     from streamprn.cli.console import stderr_console, stdout_console
-    from streamprn.source.colour import over_white
+    from streamprn.pixels import over_white
 
     image, alpha = read_with_alpha(args.target)
     keeps_alpha = alpha is not None and args.out.suffix.lower() in ALPHA_SUFFIXES

@@ -14,11 +14,12 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from streamprn.errors import InputError
+from streamprn.pixels import over_white
 
 if TYPE_CHECKING:
     from streamprn.records import UInt8
 
-__all__ = ["check_colours", "frame_to_rgb", "is_plain_sdr", "over_white"]
+__all__ = ["check_colours", "frame_to_rgb", "is_plain_sdr"]
 
 # AVColorSpace, AVColorRange, AVColorTransferCharacteristic and AVColorPrimaries
 # (libavutil/pixfmt.h, from ISO/IEC 23091-2), as frames carry them.
@@ -113,15 +114,6 @@ def _one_moment_rgb(frame: av.VideoFrame) -> UInt8:
 
 
 _EXPANDED = np.clip(np.round((np.arange(256) - 16.0) * 255.0 / 219.0), 0, 255).astype(np.uint8)
-
-
-def over_white(rgba: UInt8) -> UInt8:
-    """Lay a picture `(H, W, 4)` uint8 over white; returns `(H, W, 3)`."""
-    rgb, alpha = rgba[:, :, :3], rgba[:, :, 3:]
-    if alpha.min(initial=255) == 255:
-        return np.ascontiguousarray(rgb)
-    mixed = rgb.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16)) + 127
-    return (mixed // 255).astype(np.uint8)
 
 
 def _from_ycgco(frame: av.VideoFrame) -> UInt8:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from streamprn.errors import InputError
-from streamprn.source.colour import over_white
+from streamprn.pixels import over_white
 from streamprn.source.orientation import UPRIGHT, stored_orientation
 
 if TYPE_CHECKING:

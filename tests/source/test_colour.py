@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from streamprn.errors import InputError
-from streamprn.source.colour import frame_to_rgb, over_white, without_combs
+from streamprn.pixels import over_white
+from streamprn.source.colour import frame_to_rgb, without_combs
 from streamprn.source.decode import to_image
 
 # Red and blue weight of the matrices of ISO/IEC 23091-2.
