@@ -105,7 +105,7 @@ def time_clip(face: Reconstruction, reconstructor: Reconstructor) -> None:
         clip, out = Path(folder) / "clip.mp4", Path(folder) / "out.mp4"
         write_clip(clip, face.image, 90)
         start = time.perf_counter()
-        frames, _ = swap_clip(reconstructor, swapper, clip, out)
+        frames = swap_clip(reconstructor, swapper, clip, out).frames
         rate = frames / (time.perf_counter() - start)
         print(f"swap, 640x480 clip            {rate:8.1f} frames a second")
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from streamprn.apps import images, outputs
 from streamprn.apps.clips import ClipFaces
-from streamprn.apps.video import ClipReader
+from streamprn.apps.video import ClipFrame, open_clip
 from streamprn.errors import InputError, StreamPRNError
+from streamprn.source.content import is_clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,8 +39,8 @@ class Item:
 
     @property
     def is_video(self) -> bool:
-        """Whether it holds many pictures."""
-        return self.path.suffix.lower() in images.VIDEO_SUFFIXES
+        """Whether it holds many pictures, by its content rather than its suffix."""
+        return is_clip(self.path, images.IMAGE_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """What became of all pictures; `failures` are names with their reasons."""
+    """What became of all pictures; `failures` are names with their reasons, `notes` sentences."""
 
     rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -248,21 +250,27 @@ class BatchReconstructor:
     def _process_video(self, item: Item) -> None:
         """Faces are followed, so that each has one id; given boxes count in every picture."""
         every = self.options.every
-        with ClipReader(item.path) as clip:
+        with open_clip(item.path) as clip:
+            self.report.notes += clip.notes
             self._on_count(-(-clip.count // every))
-            follow = self._follow(
-                ClipFaces(self.reconstructor, clip.rate / every, self.reconstructor.max_faces)
-            )
-            for index, frame in clip.frames(every):
-                name = f"{item.path} frame {index}"
-                place = item.place / f"frame-{index:06d}"
-                find = follow if self._given_boxes(item) is None else self._faces
-                self._process_picture(item, name, place, partial(np.asarray, frame), find)
+            faces = ClipFaces(self.reconstructor, clip.rate / every, self.reconstructor.max_faces)
+            given = self._given_boxes(item) is not None
+            for frame in clip.frames(every):
+                name = f"{item.path} frame {frame.index}"
+                place = item.place / f"frame-{frame.index:06d}"
+                find = self._faces if given else self._follow(faces, frame)
+                self._process_picture(item, name, place, partial(np.asarray, frame.rgb), find)
+            if clip.broken:
+                count = (
+                    "one broken picture" if clip.broken == 1 else f"{clip.broken} broken pictures"
+                )
+                self.report.notes.append(f"{item.path}: {count} left out")
 
-    def _follow(self, clip: ClipFaces) -> FindFaces:
+    def _follow(self, clip: ClipFaces, frame: ClipFrame) -> FindFaces:
         def find(image: UInt8, boxes: Sequence[Float32] | None) -> list[Reconstruction]:
             del boxes
-            return [self.reconstructor.of_face(image, face) for face in clip.next(image)]
+            faces = clip.next(image, frame.time)
+            return [self.reconstructor.of_face(image, face) for face in faces]
 
         return find
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamprn.apps.video import ClipReader, ClipWriter
+from streamprn.apps.video import ClipWriter, open_clip
 from streamprn.engines.predict import HostPredictor, RefineRule
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection
 from streamprn.faces.follow import Follower
@@ -61,14 +61,10 @@ class ClipFaces:
             TrackRules(max_faces=max_faces, min_score=min_score),
             Smoother(smoothing, predictor.geometry) if smoothing is not None else None,
         )
-        self._rate = rate
-        self._number = 0
 
-    def next(self, image: UInt8) -> list[Face]:
-        """The faces of the next picture `(H, W, 3)` uint8."""
-        self._number += 1
-        at_ns = int(self._number * 1e9 / self._rate)
-        return self._follower.follow(FrameImage.from_rgb(image), at_ns)
+    def next(self, image: UInt8, time: Fraction) -> list[Face]:
+        """The faces of the next picture `(H, W, 3)` uint8, shown at `time` in seconds."""
+        return self._follower.follow(FrameImage.from_rgb(image), round(time * 1_000_000_000))
 
 
 class _ThoroughDetector:
@@ -108,9 +104,9 @@ class ClipSwapper:
         self._part = min(1.0, 1.0 / (_COLOUR_TIME_S * float(rate)))
         self._looks: dict[int, _Look] = {}
 
-    def next(self, image: UInt8) -> tuple[UInt8, int]:
-        """The next picture, swapped, and how many faces it has."""
-        faces = self._follower.next(image)
+    def next(self, image: UInt8, time: Fraction) -> tuple[UInt8, int]:
+        """The next picture, shown at `time` in seconds, swapped, and how many faces it has."""
+        faces = self._follower.next(image, time)
         looks: dict[int, _Look] = {}
         for face in faces:
             covering = self._swapper.covering(image, face.vertices)
@@ -129,6 +125,21 @@ class ClipSwapper:
         return image, len(faces)
 
 
+@dataclass(frozen=True, slots=True)
+class SwapReport:
+    """What became of a clip.
+
+    Attributes:
+        frames: pictures that were written.
+        with_face: those that show a face.
+        broken: pictures of the source that could not be decoded, and are left out.
+    """
+
+    frames: int
+    with_face: int
+    broken: int
+
+
 def swap_clip(
     reconstructor: Reconstructor,
     swapper: FaceSwapper,
@@ -137,8 +148,9 @@ def swap_clip(
     *,
     max_faces: int = 1,
     on_frame: Callable[[int, int], None] = lambda done, count: None,
-) -> tuple[int, int]:
-    """Swap the faces of a video file; its sound is copied.
+    on_note: Callable[[str], None] = lambda note: None,
+) -> SwapReport:
+    """Swap the faces of a clip; every picture keeps its time, and the sound is kept.
 
     Args:
         reconstructor: finds the faces.
@@ -147,21 +159,21 @@ def swap_clip(
         out: `.mp4`, `.mov` or `.mkv`.
         max_faces: the most faces at a time.
         on_frame: told after every picture how many are done, and of how many (0: unknown).
-
-    Returns:
-        How many pictures there are, and how many of them show a face.
+        on_note: told before the work what cannot be kept, a sentence each.
 
     Raises:
         InputError: the clip cannot be read, or the output not be written.
     """
     frames = with_face = 0
-    with ClipReader(source) as clip, ClipWriter(out, clip.rate, source) as writer:
+    with open_clip(source) as clip, ClipWriter(out, clip.rate, clip) as writer:
+        for note in clip.notes + writer.notes:
+            on_note(note)
         faces_of = ClipFaces(reconstructor, clip.rate, max_faces, _SMOOTHING)
         swap = ClipSwapper(faces_of, swapper, clip.rate)
-        for _, image in clip.frames():
-            picture, faces = swap.next(image)
-            writer.write(picture)
+        for frame in clip.frames():
+            picture, faces = swap.next(frame.rgb, frame.time)
+            writer.write(picture, frame.time, frame.duration)
             frames += 1
             with_face += faces > 0
             on_frame(frames, clip.count)
-    return frames, with_face
+        return SwapReport(frames, with_face, clip.broken)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from streamprn.apps.files import write_whole
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".avif"}
-    | {".ppm", ".pgm", ".pnm", ".pbm"}
+    | {".ppm", ".pgm", ".pnm", ".pbm", ".jfif", ".apng"}
 )
+ALPHA_SUFFIXES = frozenset({".png", ".webp", ".tif", ".tiff", ".avif"})
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+    | {".3gp", ".3g2", ".mts", ".m2ts", ".dv", ".ogv", ".mxf", ".mjpeg", ".mjpg", ".vob"}
 )
-_READABLE = "JPEG, PNG, TIFF, WebP, BMP, GIF, PNM"
 
 
 def read_image(path: Path, *, max_size: int | None = None) -> UInt8:
-    """Read a picture as `(H, W, 3)` uint8 sRGB, upright (EXIF rotation applied).
+    """Read a picture as `(H, W, 3)` uint8 sRGB, upright, over white where it is transparent.
 
-    Grey becomes RGB, 16 bits become 8, CMYK is converted, and transparency is laid over white.
+    See `streamprn.source.stills.decode_still`.
 
     Args:
         path: the file.
@@ -40,6 +41,17 @@ def read_image(path: Path, *, max_size: int | None = None) -> UInt8:
     """
     rgb = decode_image(_read_bytes(path), str(path))
     return rgb if max_size is None else shrink(rgb, max_size)
+
+
+def read_with_alpha(path: Path) -> tuple[UInt8, UInt8 | None]:
+    """As `read_image`, but with the colours of transparent parts, and the opacity beside them.
+
+    Returns:
+        `(H, W, 3)` uint8 and `(H, W)` uint8, 255 where the picture is opaque; None where all is.
+    """
+    from streamprn.source.stills import decode_with_alpha
+
+    return decode_with_alpha(_read_bytes(path), str(path))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -60,39 +72,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def decode_image(data: bytes, name: str = "picture") -> UInt8:
     """Decode an encoded picture to `(H, W, 3)` uint8 RGB; see `read_image`."""
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        if raw is None or raw.size == 0:
-            raise InputError(f"{name}: not a readable picture", hint=f"known are {_READABLE}")
-        if raw.ndim == 3 and raw.shape[2] == 4 and raw.dtype in (np.uint8, np.uint16):
-            # IMREAD_UNCHANGED ignores EXIF orientation, which formats with alpha seldom carry.
-            return _over_white(raw)
-        if raw.dtype not in (np.uint8, np.uint16):
-            return _from_other(raw)
-        bgr: NDArray[Any] = np.asarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR))
-    except cv2.error as error:
-        raise InputError(
-            f"{name}: not a readable picture: {error.err}", hint=f"known are {_READABLE}"
-        ) from error
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    from streamprn.source.stills import decode_still
 
-
-def _over_white(raw: NDArray[Any]) -> UInt8:
-    top = float(np.iinfo(raw.dtype).max)
-    alpha = raw[:, :, 3:].astype(np.float32) / top
-    rgb = raw[:, :, 2::-1].astype(np.float32) / top
-    return np.round(255.0 * (rgb * alpha + 1.0 - alpha)).astype(np.uint8)
-
-
-def _from_other(raw: NDArray[Any]) -> UInt8:
-    """Floating-point and wide integer pictures: 0..1, or their own range where they exceed it."""
-    values = np.nan_to_num(raw.astype(np.float32), posinf=0.0, neginf=0.0)
-    values = values[:, :, None] if values.ndim == 2 else values[:, :, 2::-1]
-    top = float(values.max())
-    values = np.clip(values / (top if top > 1.0 else 1.0), 0.0, 1.0)
-    rgb = np.round(255.0 * values).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(rgb, (*rgb.shape[:2], 3)))
+    return decode_still(data, name)
 
 
 def shrink(rgb: UInt8, max_size: int) -> UInt8:
@@ -108,33 +90,27 @@ def shrink(rgb: UInt8, max_size: int) -> UInt8:
     return np.asarray(cv2.resize(rgb, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def check_writable(path: Path) -> None:
+    """Raise `InputError` unless a picture can be written in the format of the path's suffix."""
+    if not path.suffix or not cv2.haveImageWriter(f"a{path.suffix.lower()}"):
+        raise InputError(f"{path}: unknown picture format {path.suffix!r}", hint="use .png or .jpg")
+
+
 def write_image(
     path: Path, image: NDArray[np.uint8] | NDArray[np.uint16], quality: int = 92
 ) -> None:
-    """Write grey `(H, W)` or RGB `(H, W, 3)`; the suffix chooses the format (PNG: 8 or 16 bit).
+    """Write grey `(H, W)`, RGB `(H, W, 3)` or RGBA; the suffix chooses the format.
+
+    PNG holds 8 or 16 bits. Of what `ALPHA_SUFFIXES` does not name, alpha is left out.
 
     The file appears under its name only when it is complete.
 
     Raises:
         InputError: the suffix is unknown, or the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        data = encode_image(image, path.suffix.lower(), quality)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror}",
-            hint="check the folder and the free space",
-        ) from error
-    except cv2.error as error:
-        raise InputError(
-            f"{path}: unknown picture format {path.suffix!r}", hint="use .png or .jpg"
-        ) from error
+    check_writable(path)
+    data = encode_image(image, path.suffix.lower(), quality)
+    write_whole(path, data)
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -150,7 +126,8 @@ def encode_image(
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
     if suffix in (".jpg", ".jpeg"):
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    bgr = image if image.ndim == 2 else image[:, :, ::-1]
+    order = [2, 1, 0, 3] if suffix in ALPHA_SUFFIXES else [2, 1, 0]
+    bgr = image if image.ndim == 2 else image[:, :, order[: image.shape[2]]]
     _, data = cv2.imencode(suffix, np.ascontiguousarray(bgr), options)
     return bytes(data)
 

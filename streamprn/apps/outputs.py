@@ -7,15 +7,18 @@ The summary is written last, so that its presence means that the picture is done
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from streamprn.apps import images, matfile, overlays
+from streamprn.apps.files import write_whole
 from streamprn.apps.meshes import write_glb, write_obj, write_ply
 from streamprn.apps.textures import FILLS, check_size
 from streamprn.errors import InputError
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from streamprn.records import Float32, UInt8
 
 SUMMARY = "summary.json"
+# Where a picture's files are until all of them are complete.
+_PART = ".part"
 MESH_FORMATS = ("obj", "ply", "glb")
 # What the 16-bit depth image keeps of a pixel of depth; fewer where a face is deeper than 4,095.
 DEPTH_LEVELS_PER_PIXEL = 16.0
@@ -97,22 +102,40 @@ class PictureFiles:
 def write_outputs(files: PictureFiles, source: str) -> dict[str, Any]:
     """Write all that the options ask for, and the summary; returns the summary's content.
 
+    No file appears under its name before all of the picture's are complete.
+
     Raises:
         InputError: a folder or file cannot be written.
     """
+    part = files.folder / _PART
     try:
-        files.folder.mkdir(parents=True, exist_ok=True)
-        _run_writers(files)
+        part.mkdir(parents=True, exist_ok=True)
+        _run_writers(replace(files, folder=part))
+        _move(part, files.folder)
         summary = summarise(files, source)
-        partial = files.folder / f"{SUMMARY}.part"
-        partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        partial.replace(files.folder / SUMMARY)
+        text = json.dumps(summary, indent=1) + "\n"
+        write_whole(files.folder / SUMMARY, text.encode())
     except OSError as error:
         raise InputError(
-            f"{error.filename or files.folder}: cannot be written: {error.strerror}",
+            f"{files.folder}: cannot be written: {error.strerror or 'is the disk full?'}",
             hint="check the output folder and the free space",
         ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            files.folder.rmdir()  # where nothing was written
     return summary
+
+
+def _move(part: Path, folder: Path) -> None:
+    """Give files that are complete their names, and remove the folder that they were written to."""
+    for file in sorted(part.rglob("*")):
+        target = folder / file.relative_to(part)
+        if file.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            file.replace(target)
+    shutil.rmtree(part)
 
 
 def _run_writers(files: PictureFiles) -> None:

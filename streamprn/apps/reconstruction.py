@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.face import HostFace
 from streamprn.engines.geometry import FaceGeometry
 from streamprn.engines.protocol import OUTER_EYE_CORNERS
+from streamprn.errors import InputError
 from streamprn.kernels import normals, raster, sampling, uv, visibility, warp
+from streamprn.pixels import as_rgb
 from streamprn.records import FrameImage
 
 if TYPE_CHECKING:
@@ -243,22 +245,30 @@ class Reconstructor:
         self.geometry = FaceGeometry(engine.topology, expressions=SharedBlendshapes())
 
     def reconstruct(
-        self, image: UInt8, boxes: Sequence[Float32] | NDArray[np.float32] | None = None
+        self,
+        image: NDArray[Any],
+        boxes: Sequence[Float32] | NDArray[np.float32] | None = None,
+        *,
+        order: Literal["RGB", "BGR"] = "RGB",
     ) -> list[Reconstruction]:
         """The faces of a picture.
 
         Args:
-            image: `(H, W, 3)` uint8 RGB.
+            image: grey, colour, or colour with alpha; uint8, uint16, or floating point in 0..1;
+                see `streamprn.pixels.as_rgb`.
             boxes: `(K, 4)` face boxes x0, y0, x1, y1 in pixels, in place of detection; such
                 faces are kept whatever their score, in the order given.
+            order: of the channels; OpenCV's pictures are "BGR".
 
         Returns:
             Largest face first where they were detected.
+
+        Raises:
+            InputError: the array is no picture, or a box no box.
         """
+        image = as_rgb(image, order)
         if boxes is not None:
-            rois = [
-                self.engine.crop.roi_from_vertices_box(np.asarray(box, np.float32)) for box in boxes
-            ]
+            rois = [self.engine.crop.roi_from_vertices_box(_checked_box(box)) for box in boxes]
             return self.from_rois(image, rois, [1.0] * len(rois))
         thorough = self.max_faces > 1 and max(image.shape[:2]) > _ONE_PASS_PX
         detections = self.detect(image, thorough=thorough)[: self.max_faces]
@@ -344,6 +354,14 @@ class Reconstructor:
             )
             results.append((self.of_face(image, face), rule.next_roi(roi, *surface.outline())))
         return results
+
+
+def _checked_box(box: Any) -> Float32:
+    numbers = np.asarray(box, np.float32)
+    sides = numbers[2:] - numbers[:2] if numbers.shape == (4,) else np.zeros(2)
+    if not (np.isfinite(numbers).all() and (sides > 0).all()):
+        raise InputError(f"a box must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, not {box}")
+    return numbers
 
 
 def _distinct(faces: list[Reconstruction]) -> list[Reconstruction]:

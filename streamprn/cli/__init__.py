@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
-from streamprn.cli.parser import Parser, add_everywhere, subcommands
+from streamprn.cli.parser import Parser, add_everywhere, subcommands, with_odd_paths
 from streamprn.errors import InputError, StreamPRNError
 
 __all__ = ["COMMANDS", "main"]
 
 EXIT_FAILURE = 1
-EXIT_INTERRUPTED = 130
 
 _DESCRIPTION = "Live video in, dense 3D faces out: position maps over ZeroMQ, in real time."
 _EXAMPLES = """
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; None takes the process's own.
 
     Returns:
-        The exit code: 0 success, 1 failure, 2 bad input, 130 interrupted.
+        The exit code: 0 success, 1 failure, 2 bad input, 130 interrupted, 143 terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in arguments
@@ -85,8 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StreamPRNError as error:
         _report(str(error), verbose)
         return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as stop:
+        number = getattr(stop, "number", None)
+        if number is not None:
+            _say_stopped()
+        # A process that a signal ends gives 128 and its number; without one it was Ctrl-C.
+        return 128 + (number or signal.SIGINT)
     except BrokenPipeError:  # `streamprn watch --json | head`
         _silence_stdout()
         return 0
@@ -101,7 +105,7 @@ def _dispatch(arguments: list[str]) -> int:
     command = _find(name) if name is not None else None
     parser, module = _build(command)
     try:
-        args = parser.parse_args(arguments)
+        args = parser.parse_args(with_odd_paths(arguments, parser))
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
     if module is None:
@@ -161,6 +165,12 @@ def _report(message: str, verbose: bool) -> None:
     line = " ".join(redact_text(message).split())
     console.print("[bold red]streamprn: error:[/]", end=" ")
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_stopped() -> None:
+    from streamprn.cli.console import stderr_console
+
+    stderr_console().print("streamprn: stopped before the end", markup=False, highlight=False)
 
 
 def _silence_stdout() -> None:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from streamprn.errors import InputError
 
-__all__ = ["Parser", "add_everywhere", "number", "positive_float", "positive_int", "subcommands"]
+__all__ = [
+    "Parser",
+    "add_everywhere",
+    "number",
+    "positive_float",
+    "positive_int",
+    "subcommands",
+    "with_odd_paths",
+]
+
+_DASHED_FILE = re.compile(r"-[^=]*[A-Za-z_][^=]*\.[A-Za-z0-9]{1,5}")
 
 N = TypeVar("N", int, float)
 
@@ -58,6 +70,25 @@ def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     yield parser
     for child in subcommands(parser).values():
         yield from _tree(child)
+
+
+def with_odd_paths(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """The arguments, with files whose names begin with a dash as paths that do not.
+
+    Such an argument is no option of any command, and is a file or has a suffix: `-a.mp4` becomes
+    `./-a.mp4`.
+    """
+    known = {flag for one in _tree(parser) for flag in one._option_string_actions}
+    out: list[str] = []
+    for number, text in enumerate(arguments):
+        if text == "--":
+            return out + list(arguments[number:])
+        file = text.startswith("-") and text.partition("=")[0] not in known
+        if file and (_DASHED_FILE.fullmatch(text) or os.path.lexists(text)):
+            out.append(f".{os.sep}{text}")
+        else:
+            out.append(text)
+    return out
 
 
 def positive_int(text: str) -> int:

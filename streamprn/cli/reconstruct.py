@@ -112,12 +112,14 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0, 1 where an input failed or no face was found, 2 where all failed."""
     from streamprn.apps.batch import find_items
+    from streamprn.cli.signals import CLEANUP_S, stop_on_signals
 
     options = _options(args)
     items = find_items(args.inputs)
-    reconstructor = open_reconstructor(args, detect=options.boxes is None)
-    reconstructor.max_faces = args.max_faces
-    report = _process(reconstructor, options, items)
+    with stop_on_signals(CLEANUP_S, interrupt=True):
+        reconstructor = open_reconstructor(args, detect=options.boxes is None)
+        reconstructor.max_faces = args.max_faces
+        report = _process(reconstructor, options, items)
     _print_report(report, args.out)
     return report.exit_code
 
@@ -156,7 +158,8 @@ def _process(reconstructor: Reconstructor, options: BatchOptions, items: list[It
     from streamprn.apps.batch import BatchReconstructor
     from streamprn.cli.console import stderr_console
 
-    with Progress(console=stderr_console(), transient=True) as progress:
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         inputs = progress.add_task("reconstruct", total=len(items))
         frames = progress.add_task("frames", visible=False)
         batch = BatchReconstructor(
@@ -193,6 +196,8 @@ def _print_report(report: Report, out: Path) -> None:
         )
         if not report.faces and not report.skipped:
             console.print("no face found: try --detector full, or --min-score 0.3", style="yellow")
+    for note in report.notes:
+        console.print(note, style="yellow", markup=False, soft_wrap=True)
     for name, reason in report.failures:
         text = reason if reason.startswith(name) else f"{name}: {reason}"
         console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 #: The interpreter itself then takes another 0.2 s to end.
 GRACE_S = 0.7
+#: For commands that remove half-written files before they end.
+CLEANUP_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM asked to stop; `number` says which."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
 
 
 @contextlib.contextmanager
@@ -31,7 +41,7 @@ def stop_on_signals(
     """Give an event that the first SIGINT or SIGTERM sets; for the main thread only.
 
     The body must then end within `grace_s` seconds, or the process is ended with the exit code
-    128 + signal. A second signal raises KeyboardInterrupt; with `interrupt` the first one does.
+    128 + signal. A second signal raises `Stopped`; with `interrupt` the first one does.
     SIGHUP calls `on_hangup` where it is given, in a thread of its own; else it ends the process.
 
     A Python signal handler waits until the main thread runs Python code, which may be long when
@@ -48,7 +58,7 @@ def stop_on_signals(
         stop.set()
         handled.append(number)
         if interrupt or len(handled) > 1:
-            raise KeyboardInterrupt
+            raise Stopped(number)
 
     def watch() -> None:
         while number := reader.recv(1):

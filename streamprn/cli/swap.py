@@ -46,7 +46,7 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="picture or video to write")
     parser.add_argument(
-        "--video", action="store_true", help="take TARGET as a video whatever its suffix"
+        "--video", action="store_true", help="take TARGET as a video whatever its content"
     )
     parser.add_argument(
         "--max-faces",
@@ -70,24 +70,34 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0, or 1 where no picture of a video shows a face."""
-    from streamprn.apps.images import VIDEO_SUFFIXES, read_image
-    from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
+    from streamprn.apps.images import IMAGE_SUFFIXES, check_writable
+    from streamprn.cli.signals import CLEANUP_S, stop_on_signals
+    from streamprn.source.content import is_clip
 
     _check_paths(args)
-    reconstructor = open_reconstructor(args)
+    clip = args.video or is_clip(args.target, IMAGE_SUFFIXES)
+    if not clip:
+        check_writable(args.out)
+    with stop_on_signals(CLEANUP_S, interrupt=True):
+        reconstructor = open_reconstructor(args)
+        swapper = _open_swapper(args, reconstructor)
+        return (_swap_video if clip else _swap_picture)(args, reconstructor, swapper)
+
+
+def _open_swapper(args: argparse.Namespace, reconstructor: Reconstructor) -> FaceSwapper:
+    from streamprn.apps.images import read_image
+    from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
+
     part = PartMask.parse(args.part, reconstructor.engine.topology)
     faces = reconstructor.reconstruct(read_image(args.reference))
     if not faces:
         raise InputError(f"{args.reference}: no face found", hint=_NO_FACE)
-    swapper = FaceSwapper(
+    return FaceSwapper(
         ReferenceFace.of(faces[0]),
         part,
         match_colours=not args.keep_colours,
         occlusion=args.occlusion,
     )
-    if args.video or args.target.suffix.lower() in VIDEO_SUFFIXES:
-        return _swap_video(args, reconstructor, swapper)
-    return _swap_picture(args, reconstructor, swapper)
 
 
 def _check_paths(args: argparse.Namespace) -> None:
@@ -102,15 +112,30 @@ def _check_paths(args: argparse.Namespace) -> None:
 def _swap_picture(
     args: argparse.Namespace, reconstructor: Reconstructor, swapper: FaceSwapper
 ) -> int:
-    from streamprn.apps.images import read_image, write_image
-    from streamprn.cli.console import stdout_console
+    import numpy as np
 
-    image = read_image(args.target, max_size=args.max_size)
-    faces = reconstructor.reconstruct(image)[: args.max_faces]
-    for face in faces:
-        image = swapper.swap(image, face.vertices)
+    from streamprn.apps.images import ALPHA_SUFFIXES, read_with_alpha, shrink, write_image
+    from streamprn.cli.console import stderr_console, stdout_console
+    from streamprn.pixels import over_white
+
+    image, alpha = read_with_alpha(args.target)
+    keeps_alpha = alpha is not None and args.out.suffix.lower() in ALPHA_SUFFIXES
+    if alpha is not None and not keeps_alpha:
+        kinds = ", ".join(sorted(ALPHA_SUFFIXES))
+        note = f"note: {args.out}: transparent parts come out white; {kinds} keep them"
+        stderr_console().print(note, markup=False, soft_wrap=True)
+    shown = image if alpha is None else over_white(np.dstack([image, alpha]))
+    if args.max_size is not None:
+        image, shown = (shrink(one, args.max_size) for one in (image, shown))
+        alpha = None if alpha is None else shrink(alpha, args.max_size)
+    faces = reconstructor.reconstruct(shown)[: args.max_faces]
     if not faces:
         raise InputError(f"{args.target}: no face found; nothing is written", hint=_NO_FACE)
+    image = image if keeps_alpha else shown
+    for face in faces:
+        image = swapper.swap(image, face.vertices)
+    if keeps_alpha and alpha is not None:
+        image = np.dstack([image, alpha])
     write_image(args.out, image, quality=95)
     stdout_console().print(f"{args.out}: {len(faces)} of its faces changed", markup=False)
     return 0
@@ -124,17 +149,22 @@ def _swap_video(
     from streamprn.apps.clips import swap_clip
     from streamprn.cli.console import stderr_console, stdout_console
 
-    with Progress(console=stderr_console(), transient=True) as progress:
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(args.target.name, total=None)
-        frames, with_face = swap_clip(
+        report = swap_clip(
             reconstructor,
             swapper,
             args.target,
             args.out,
             max_faces=args.max_faces,
             on_frame=lambda done, count: progress.update(task, completed=done, total=count or None),
+            on_note=lambda note: console.print(f"note: {note}", markup=False, soft_wrap=True),
         )
+    broken = f"; {report.broken} broken ones left out" if report.broken else ""
     stdout_console().print(
-        f"{args.out}: {frames} frames, {with_face} of them with a face", markup=False
+        f"{args.out}: {report.frames} frames, {report.with_face} of them with a face{broken}",
+        markup=False,
+        soft_wrap=True,
     )
-    return int(with_face == 0)
+    return int(report.with_face == 0)

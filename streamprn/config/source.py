@@ -54,6 +54,9 @@ class SourceConfig(Checked):
         unit="degrees",
         choices=(0, 90, 180, 270),
     )
+    deinterlace: bool = setting(
+        True, "Deinterlace frames that the stream calls interlaced; false shows both fields at once"
+    )
     crop: tuple[int, int, int, int] | None = setting(
         None,
         "Use only this part of the picture: [x, y, width, height]; null for all of it",

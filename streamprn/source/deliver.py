@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from streamprn.records import Frame
-from streamprn.source.decode import OrientationMemory, to_image
+from streamprn.source.decode import OrientationMemory, aspect_of, to_image
 from streamprn.source.timing import RateLimit
 
 if TYPE_CHECKING:
     import av
+    from av.video.stream import VideoStream
 
     from streamprn.channel import Channel
     from streamprn.config import Address, SourceConfig
@@ -22,6 +24,7 @@ __all__ = ["Delivery", "SourceCounters"]
 #: Small frames are converted to RGB at once, here, beside the network of the frame before: crops
 #: and detection from RGB then cost less than from planes. Large ones only when somebody asks.
 EAGER_RGB_PIXELS = 640 * 512
+_SQUARE = Fraction(1)
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Delivery:
     Attributes:
         counters: what was handed over, and what was not.
         next_seq: the number that the next frame gets.
+        video: the stream that the frames come from, which tells the shape of their pixels; None
+            for pictures.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Delivery:
         self._orientations = OrientationMemory()
         self.counters = SourceCounters()
         self.next_seq = first_seq
+        self.video: VideoStream | None = None
 
     @property
     def taken(self) -> int:
@@ -100,6 +106,8 @@ class Delivery:
             rotate=self._config.rotate,
             crop_xywh=self._config.crop,
             orientation=orientation or self._orientations.of(frame),
+            aspect=_SQUARE if self.video is None else aspect_of(self.video),
+            deinterlace=self._config.deinterlace,
         )
         if image.device is None and image.width * image.height <= EAGER_RGB_PIXELS:
             _ = image.rgb

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 
 from streamprn.config.address import IMAGE_SUFFIXES, SourceKind
-from streamprn.errors import SourceError
-from streamprn.source.decode import EXIF_ORIENTATIONS, Orientation
+from streamprn.errors import InputError, SourceError
+from streamprn.source.content import Content, judge, judge_file
 from streamprn.source.opening import describe_error, open_video
+from streamprn.source.orientation import UPRIGHT, Orientation, stored_orientation
+from streamprn.source.stills import decode_still
 
-__all__ = ["exif_orientation", "list_pictures", "read_picture"]
+__all__ = ["list_pictures", "plays_as_video", "read_picture"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
     from streamprn.config import Address, SourceConfig
 
 
+def plays_as_video(address: Address) -> bool:
+    """Whether a finite source is a clip rather than pictures, by the content of its file."""
+    if address.kind is SourceKind.LAVFI:
+        return True
+    if address.kind not in (SourceKind.FILE, SourceKind.IMAGE):
+        return False
+    content = judge_file(Path(address.uri))
+    if content is Content.OTHER:
+        return address.kind is SourceKind.FILE
+    return content is Content.CLIP
+
+
 def list_pictures(address: Address) -> Sequence[Path]:
     """Return the image itself, or a folder's images so that `img2` comes before `img10`."""
     path = Path(address.uri)
-    if address.kind is SourceKind.IMAGE:
+    if address.kind is not SourceKind.FOLDER:
         return [path]
     try:
         found = [one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES]
@@ -46,61 +59,40 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def read_picture(
     config: SourceConfig, address: Address, path: Path
-) -> tuple[av.VideoFrame, Orientation | None]:
+) -> tuple[av.VideoFrame, Orientation]:
     """Decode the first picture of an image file.
 
     Returns:
-        The frame, and its orientation where the file has an EXIF tag.
+        The frame, and the orientation that the file names.
 
     Raises:
         SourceError: it is missing, empty, damaged, or no image.
     """
     if not path.is_file():
         raise SourceError("no such file", uri=str(path))
+    data = path.read_bytes()
+    if _beyond_ffmpeg(data):
+        return _by_opencv(data, path), UPRIGHT
     container, stream = open_video(config, address, str(path))
     with container:
         try:
             for frame in container.decode(stream):
-                return frame, exif_orientation(path)
+                return frame, stored_orientation(data)
         except (av.FFmpegError, ValueError) as error:
             raise describe_error(error, address, str(path)) from None
     raise SourceError("holds no readable picture", uri=str(path), hint="it may be damaged")
 
 
-# What stands before the TIFF header in JPEG, PNG and WebP files; the two latter with a length.
-_EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
-_EXIF_REACH = 1 << 18
+def _beyond_ffmpeg(data: bytes) -> bool:
+    """Animations that FFmpeg does not decode, and AVIF, whose alpha it does not see."""
+    return judge(data) is Content.ANIMATION or data[4:12] == b"ftypavif"
 
 
-def exif_orientation(path: Path) -> Orientation | None:
-    """Read the EXIF orientation (tag 0x0112) of a JPEG, PNG or WebP file, if it has one.
-
-    FFmpeg applies it to the display matrix, whose mirrored cases PyAV does not show.
-    """
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
-        return None
-    with path.open("rb") as file:
-        data = file.read(_EXIF_REACH)
-    for mark in _EXIF_MARKS:
-        at = data.find(mark)
-        for skip in (0, 4):
-            tiff = data[at + len(mark) + skip :]
-            if at >= 0 and tiff[:4] in (b"II*\0", b"MM\0*"):
-                return EXIF_ORIENTATIONS.get(_tag_0112(tiff))
-    return None
-
-
-def _tag_0112(tiff: bytes) -> int:
-    """Return the orientation of the first directory of a TIFF header, 0 where there is none."""
-    order = "<" if tiff[:2] == b"II" else ">"
+def _by_opencv(data: bytes, path: Path) -> av.VideoFrame:
     try:
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, directory)
-        for entry in range(count):
-            at = directory + 2 + 12 * entry
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, at)
-            if (tag, kind) == (0x0112, 3):
-                return int(value)
-    except struct.error:
-        pass
-    return 0
+        rgb = decode_still(data, str(path))
+    except InputError:
+        raise SourceError(
+            "holds no readable picture", uri=str(path), hint="it may be damaged"
+        ) from None
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24")

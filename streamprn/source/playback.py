@@ -86,6 +86,7 @@ class Playback:
             stream: to play.
             frame_ns: the time between two frames, where it is not the stream's own.
         """
+        self._delivery.video = stream
         rate = stream.average_rate or stream.guessed_rate
         if frame_ns is not None:
             self.timeline.frame_ns = frame_ns

@@ -26,7 +26,7 @@ from streamprn.source.opening import (
     open_video,
     rewind,
 )
-from streamprn.source.pictures import list_pictures, read_picture
+from streamprn.source.pictures import list_pictures, plays_as_video, read_picture
 from streamprn.source.playback import Playback
 from streamprn.source.timing import Backoff, Pacer
 
@@ -201,7 +201,7 @@ class SourceReader:
 
     @property
     def _is_video(self) -> bool:
-        return self.address.kind in (SourceKind.FILE, SourceKind.PIPE, SourceKind.LAVFI)
+        return self.address.kind is SourceKind.PIPE or plays_as_video(self.address)
 
     @property
     def _loops(self) -> bool:

@@ -277,7 +277,8 @@ def test_images_of_every_depth_become_rgb(tmp_path, play):
     assert np.abs(shown.astype(int) - colour).max() <= 2
     assert np.abs(picture(play, tmp_path / "a.jpg", bgr).astype(int) - colour).mean() < 6
     alpha = np.dstack([bgr, np.full(bgr.shape[:2], 128, np.uint8)])
-    np.testing.assert_array_equal(picture(play, tmp_path / "alpha.png", alpha), colour)
+    white = np.round((colour * 128.0 + 255 * 127) / 255)
+    assert np.abs(picture(play, tmp_path / "alpha.png", alpha) - white).max() <= 1
     assert np.abs(picture(play, tmp_path / "a.bmp", bgr).astype(int) - colour).max() == 0
     assert picture(play, tmp_path / "a.webp", bgr).shape == colour.shape
 
