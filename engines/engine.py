@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from streamprn.engines.bundle import Bundle
     from streamprn.engines.decoders import Decoder
+    from streamprn.engines.score import ScoreRule
 
 Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.
@@ -61,6 +62,11 @@ class BundleEngine:
     def crop(self) -> CropRule:
         """How to cut its input."""
         return self._bundle.crop
+
+    @property
+    def score_rule(self) -> ScoreRule | None:
+        """How the score of its faces is made; None where it is the network's own."""
+        return self._bundle.score
 
     @property
     def backend(self) -> str:

@@ -29,7 +29,8 @@ class FailoverPredictor(Predictor):
     """
 
     def __init__(self, first: Predictor, open_other: Callable[[], Predictor]) -> None:
-        super().__init__(first.topology, first.crop, first.refine, first.geometry.texture_size)
+        size = first.geometry.texture_size
+        super().__init__(first.topology, first.crop, first.refine, size, first.score_rule)
         self._now = first
         self._open_other: Callable[[], Predictor] | None = open_other
         # Closed at the end: faces that were published may still be there.

@@ -36,7 +36,8 @@ class DevicePredictor(Predictor):
         self, chain: DeviceChain, refine: RefineRule | None = None, texture_size: int = 256
     ) -> None:
         spec = chain.spec
-        super().__init__(spec.topology, spec.crop, refine or RefineRule(), texture_size)
+        refine = refine or RefineRule()
+        super().__init__(spec.topology, spec.crop, refine, texture_size, spec.score)
         self.chain = chain
 
     @property
@@ -117,10 +118,12 @@ class DevicePredictor(Predictor):
         return found
 
     def _prediction(self, view: View, face: DeviceFace, may_refine: bool) -> Prediction | View:
-        next_roi = self.crop.next_roi(view.roi, *face.outline())
-        if may_refine and self.refine.applies(view.roi, next_roi, face.score):
-            return View(view.image, next_roi)
-        return Prediction(next_roi, face.score, partial(replace, face, image=view.image))
+        seen = self._seen(view, face.outline(), face.score, may_refine)
+        if isinstance(seen, View):
+            return seen
+        next_roi, look = seen
+        make = partial(replace, face, image=view.image)
+        return Prediction(next_roi, face.score, make, look)
 
     def _faces(self, views: Sequence[View], times: PredictTimes) -> list[DeviceFace]:
         chain, faces = self.chain, []

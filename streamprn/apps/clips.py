@@ -76,10 +76,12 @@ class _ThoroughDetector:
     def __init__(self, reconstructor: Reconstructor) -> None:
         self._reconstructor = reconstructor
 
-    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+    def detect(
+        self, image: FrameImage, *, min_score: float = 0.5, quarter_turns: int = 0
+    ) -> list[Detection]:
         """See `streamprn.faces.detect.Detector`; the reconstructor's `min_score` counts."""
         del min_score
-        return self._reconstructor.detect(image.rgb)
+        return self._reconstructor.detect_at(image, quarter_turns)
 
     detect_tiled = detect
 

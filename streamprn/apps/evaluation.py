@@ -23,6 +23,7 @@ import numpy as np
 
 from streamprn.apps import images, matfile
 from streamprn.apps.batch import natural_key
+from streamprn.engines.head import HeadShape
 from streamprn.errors import InputError, StreamPRNError
 from streamprn.records import Roi
 
@@ -239,7 +240,9 @@ class Evaluator:
 
     def _face(self, image: UInt8, truth: Truth) -> Reconstruction | None:
         if self.crop == "truth":
-            roi = roi_from_landmarks(self.reconstructor.engine.crop, truth.landmarks)
+            engine = self.reconstructor.engine
+            turn = HeadShape(engine.topology).fit(truth.landmarks).turn
+            roi = roi_from_landmarks(engine.crop, truth.landmarks, turn)
             return self.reconstructor.from_rois(image, [roi], [1.0])[0]
         faces = self.reconstructor.reconstruct(image)
         overlaps = [_overlap(_landmark_box(face.landmarks), truth.box_xyxy) for face in faces]
@@ -248,14 +251,20 @@ class Evaluator:
         return faces[int(np.argmax(overlaps))]
 
 
-def roi_from_landmarks(rule: CropRule, landmarks: Float32) -> Roi:
-    """The crop of a face whose 68 points `(68, 3)` are known, by the engine's tracking rule."""
+def roi_from_landmarks(rule: CropRule, landmarks: Float32, turn: float) -> Roi:
+    """The crop of a face whose 68 points `(68, 3)` are known, by the engine's tracking rule.
+
+    Args:
+        rule: of the engine.
+        landmarks: frame pixels.
+        turn: roll of the head, radians; see `streamprn.engines.head.HeadFit`.
+    """
     # In this ROI crop pixels are frame pixels.
     middle = 0.5 * (rule.size - 1)
     frame = Roi(middle, middle, rule.span, 0.0)
     box = _landmark_box(landmarks)
     box[1] -= _FOREHEAD * (box[3] - box[1])
-    return rule.next_roi(frame, box, landmarks)
+    return rule.next_roi(frame, box, landmarks, turn)
 
 
 def _landmark_box(landmarks: Float32) -> Float32:

@@ -58,6 +58,7 @@ class HostEngine:
     max_batch = 3
     backend = "the CPU"
     closed = False
+    score_rule = None
 
     def __init__(self, topology):
         self._network, self._layout = MapNetwork(topology), MapLayout(topology)

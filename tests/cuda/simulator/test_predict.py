@@ -198,6 +198,7 @@ def test_the_device_is_asked_for_nothing_but_what_is_wanted_and_for_that_once(fa
 def test_the_next_region_does_not_depend_on_who_wants_vertices(chain):
     (one,), _ = DevicePredictor(chain, ONE_CROP).predict([View(picture(1), ROIS[0])])
     face = one.face(id=1, score=1.0)
-    before = RULE.next_roi(face.roi, *face.outline())
+    turn = one.look.fit.turn
+    before = RULE.next_roi(face.roi, *face.outline(), turn)
     _ = face.vertices
-    assert RULE.next_roi(face.roi, *face.outline()) == before == one.next_roi
+    assert RULE.next_roi(face.roi, *face.outline(), turn) == before == one.next_roi
