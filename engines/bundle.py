@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.engines.protocol import CropRule
-    from streamprn.engines.score import ScoreRule
+    from streamprn.engines.protocol import CropRule, ScoreRule
     from streamprn.kernels.uv import Operator
 
 __all__ = ["MANIFEST", "NAME", "Bundle", "Subdivision", "check_vacant"]

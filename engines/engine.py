@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from streamprn.engines import registry
-from streamprn.engines.protocol import CropRule, Inference, Runtime
+from streamprn.engines.protocol import CropRule, Inference, Runtime, ScoreRule
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.engines.topology import Topology
 from streamprn.errors import BackendError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from streamprn.engines.bundle import Bundle
     from streamprn.engines.decoders import Decoder
-    from streamprn.engines.score import ScoreRule
 
 Backend = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 # The order in which `auto` tries them.

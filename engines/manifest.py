@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from streamprn.config.load import load
 from streamprn.config.rules import about, required, setting
-from streamprn.engines.protocol import CropRule
-from streamprn.engines.score import ScoreRule
+from streamprn.engines.protocol import CropRule, ScoreRule
 from streamprn.errors import ConfigError, EngineError
 
 T = TypeVar("T")

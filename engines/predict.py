@@ -21,8 +21,7 @@ from streamprn.kernels import warp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamprn.engines.protocol import CropRule, Engine
-    from streamprn.engines.score import ScoreRule
+    from streamprn.engines.protocol import CropRule, Engine, ScoreRule
     from streamprn.engines.topology import Topology
     from streamprn.errors import BackendError
     from streamprn.records import Face, Float32, FrameImage, Roi
@@ -320,10 +319,11 @@ def _is_doubtful(view: View, found: Prediction) -> bool:
 
 
 def _scored(found: Prediction, check: Check | None, rule: ScoreRule) -> Prediction:
-    own = found.look.own
-    if math.isnan(own) or check is None:
+    if check is None:
         return found
-    score = min(own, rule.probability(own, check.difference))
+    own = found.look.own
+    score = rule.probability(own, check.difference)
+    score = score if math.isnan(own) else min(own, score)
     return replace(found, score=score, check=check)
 
 

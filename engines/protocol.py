@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.engines.score import ScoreRule
     from streamprn.engines.topology import Topology
     from streamprn.records import Detection
+
+#: Differences below this part of the face are noise.
+_LEAST_DIFFERENCE = 1e-3
+_LEAST_DOUBT = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,38 @@ class CropRule:
     def depth_scale(self, roi: Roi) -> float:
         """Frame pixels per crop pixel; also what multiplies z."""
         return roi.side / self.span
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRule:
+    """From the network's own score and the disagreement of its looks to a probability.
+
+    The logistic function of `bias + network * logit(own) + disagreement * log(difference)`, fitted
+    by `benchmarks/score.py --fit` for each engine.
+
+    Attributes:
+        bias: see above.
+        network: weight of the network's own logit.
+        disagreement: weight of the logarithm of the difference, below 0.
+    """
+
+    bias: float
+    network: float
+    disagreement: float
+
+    def probability(self, own: float, difference: float) -> float:
+        """That the mesh is right, 0..1.
+
+        Args:
+            own: the network's own score, 0..1; NaN where it gives none, which counts as even.
+            difference: see `score.difference`; infinite gives 0.
+        """
+        if not math.isfinite(difference):
+            return 0.0
+        own = 0.5 if math.isnan(own) else min(max(own, _LEAST_DOUBT), 1.0 - _LEAST_DOUBT)
+        logit = self.bias + self.network * math.log(own / (1.0 - own))
+        logit += self.disagreement * math.log(max(difference, _LEAST_DIFFERENCE))
+        return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
 
 
 class Surface(Protocol):

@@ -28,45 +28,10 @@ if TYPE_CHECKING:
 
 #: How far the second looks are turned, radians.
 TURNS = (math.radians(20.0), math.radians(-20.0))
-#: Differences below this part of the face are noise.
-_LEAST_DIFFERENCE = 1e-3
-_LEAST_DOUBT = 1e-4
 # When a face was checked before: how much its mesh or the network's score may get worse.
 _WORSE_RESIDUAL = 1.25
 _WORSE_DOUBT = 2.0
 _MORE_DOUBT = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRule:
-    """From the network's own score and the disagreement of its looks to a probability.
-
-    The logistic function of `bias + network * logit(own) + disagreement * log(difference)`, fitted
-    by `benchmarks/score.py --fit` for each engine.
-
-    Attributes:
-        bias: see above.
-        network: weight of the network's own logit.
-        disagreement: weight of the logarithm of the difference, below 0.
-    """
-
-    bias: float
-    network: float
-    disagreement: float
-
-    def probability(self, own: float, difference: float) -> float:
-        """That the mesh is right, 0..1.
-
-        Args:
-            own: the network's own score, 0..1.
-            difference: see `difference`; infinite gives 0.
-        """
-        if not math.isfinite(difference):
-            return 0.0
-        own = min(max(own, _LEAST_DOUBT), 1.0 - _LEAST_DOUBT)
-        logit = self.bias + self.network * math.log(own / (1.0 - own))
-        logit += self.disagreement * math.log(max(difference, _LEAST_DIFFERENCE))
-        return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +72,10 @@ class Check:
 
     def still_holds(self, look: Look) -> bool:
         """Whether a later look is no worse, so that nobody has to look again."""
+        if look.fit.residual > _WORSE_RESIDUAL * self.residual:
+            return False
         doubt = _WORSE_DOUBT * (1.0 - self.own) + _MORE_DOUBT
-        return look.fit.residual <= _WORSE_RESIDUAL * self.residual and 1.0 - look.own <= doubt
+        return math.isnan(look.own) or 1.0 - look.own <= doubt
 
 
 def second_regions(roi: Roi) -> list[Roi]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamprn.engines.bundle import Bundle, Subdivision
-    from streamprn.engines.protocol import CropRule
-    from streamprn.engines.score import ScoreRule
+    from streamprn.engines.protocol import CropRule, ScoreRule
     from streamprn.engines.topology import Topology
 
 
