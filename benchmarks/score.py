@@ -187,7 +187,7 @@ def made(study: Study) -> Iterator[Sample]:
         picture = picture if picture.ndim == 3 else np.dstack([picture] * 3)
         yield from study.nothing(_shrunk(picture), name, "no face", 12)
     for number in range(30):
-        yield from study.nothing(drawn_face(study.random), f"drawn {number}", "drawn faces", 2)
+        yield from study.nothing(drawn_face(study.random)[0], f"drawn {number}", "drawn faces", 2)
         yield from study.nothing(back_of_head(study.random), f"back {number}", "backs of heads", 2)
 
 
@@ -197,8 +197,12 @@ def _shrunk(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(small[:, :, :3])
 
 
-def drawn_face(random: np.random.Generator) -> np.ndarray:
-    """A face as a child draws it: an oval, two eyes, a nose and a mouth."""
+def drawn_face(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A face as a child draws it: an oval, two eyes, a nose and a mouth.
+
+    Returns:
+        The picture `(320, 320, 3)`, and where the left and right eye and the mouth are, `(3, 2)`.
+    """
     picture = np.full((320, 320, 3), random.integers(120, 255, 3), np.uint8)
     ink = tuple(int(v) for v in random.integers(0, 90, 3))
     skin = tuple(int(v) for v in random.integers(150, 255, 3))
@@ -214,7 +218,7 @@ def drawn_face(random: np.random.Generator) -> np.ndarray:
     cv2.line(picture, (160, level + 10), (154, level + 40), ink, 3, cv2.LINE_AA)
     mouth = (160, int(160 + 0.4 * high))
     cv2.ellipse(picture, mouth, (apart, int(random.uniform(4, 22))), 0, 0, 180, ink, 4, cv2.LINE_AA)
-    return picture
+    return picture, np.array([[160 - apart, level], [160 + apart, level], mouth], float)
 
 
 def back_of_head(random: np.random.Generator) -> np.ndarray:
