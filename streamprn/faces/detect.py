@@ -63,7 +63,7 @@ class DetectionIntervals:
         min_score: least score of a detection.
         turned_passes: every so many passes the frame is searched once more, turned by one, two or
             three quarters, which come in turn; while none is followed, and four times as rarely
-            while one is.
+            while one is. 0: never.
     """
 
     interval_frames: int = 10
@@ -102,10 +102,10 @@ class IntervalDetection:
     def _turns(self, tracked: int, found: bool) -> Sequence[int]:
         """By how many quarters to turn the frame for further looks in this pass."""
         self._passes += 1
-        if self._passes == 1 and not found:
-            return range(1, 4)
         every = self._intervals.turned_passes * (4 if tracked else 1)
-        if self._passes % every:
+        if self._passes == 1 and every and not found:
+            return range(1, 4)
+        if not every or self._passes % every:
             return ()
         return (1 + self._passes // every % 3,)
 
