@@ -49,10 +49,8 @@ class HeadShape:
     def __init__(self, topology: Topology) -> None:
         canonical = np.ascontiguousarray(topology.canonical[topology.landmarks])
         self._reference = pose.Reference(canonical)
-        self._centred = (canonical - self._reference.centre).astype(np.float32)
-        right, left = (self._centred[corner] for corner in OUTER_EYE_CORNERS)
+        right, left = (canonical[corner] for corner in OUTER_EYE_CORNERS)
         self._eyes = max(float(np.linalg.norm(left - right)), 1e-9)
-        self._spread = math.sqrt(self._reference.spread)
 
     def fit(self, landmarks: Float32) -> HeadFit:
         """The head that fits best.
@@ -66,18 +64,14 @@ class HeadShape:
             landmarks: `(68, 3)` float32, x right, y down, z towards the camera, in one unit.
         """
         found = pose.estimate(landmarks, self._reference)
-        right, left = (landmarks[corner] for corner in OUTER_EYE_CORNERS)
-        rotation, scale = found.rotation, max(found.scale, 1e-9)
-        x = float(left[0] - right[0]) / (scale * self._eyes)
-        y = float(left[1] - right[1]) / (scale * self._eyes)
+        rotation, scale = found.rotation.tolist(), max(found.scale, 1e-9)
+        right, left = OUTER_EYE_CORNERS
+        x, y = ((landmarks[left, :2] - landmarks[right, :2]) / (scale * self._eyes)).tolist()
         hidden = max(0.0, 1.0 - x * x - y * y)
-        turn = math.atan2(y + hidden * float(rotation[0, 1]), x + hidden * float(rotation[1, 1]))
-        yaw = math.degrees(math.atan2(abs(float(rotation[0, 2])), float(rotation[2, 2])))
-        return HeadFit(turn, scale * self._spread, yaw, self._residual(landmarks, rotation * scale))
-
-    def _residual(self, landmarks: Float32, turned: NDArray[np.float64]) -> float:
-        flipped = turned * np.array([[1.0], [-1.0], [1.0]])
-        gap = landmarks - self._centred @ flipped.T.astype(np.float32)
-        gap -= gap.mean(axis=0)
-        size = self._spread * float(np.linalg.norm(turned[0]))
-        return math.sqrt(float((gap * gap).sum()) / len(gap)) / max(size, 1e-9)
+        turn = math.atan2(y + hidden * rotation[0][1], x + hidden * rotation[1][1])
+        yaw = math.degrees(math.atan2(abs(rotation[0][2]), rotation[2][2]))
+        # Of the best similarity, what is left is what the points have more than the head.
+        spread, count = scale * scale * self._reference.spread, len(landmarks)
+        centred = landmarks - landmarks.sum(axis=0) / np.float32(count)
+        rest = max(float(np.vdot(centred, centred)) / count - spread, 0.0)
+        return HeadFit(turn, math.sqrt(spread), yaw, math.sqrt(rest / max(spread, 1e-18)))

@@ -296,7 +296,7 @@ class Face(Protocol):
 
     @property
     def score(self) -> float:
-        """0..1, the engine's confidence, or the detector's where the engine gives none."""
+        """0..1, the probability that the mesh is right; the detector's where there is none."""
 
     @property
     def roi(self) -> Roi:
