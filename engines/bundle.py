@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamprn.engines.protocol import CropRule
+    from streamprn.engines.protocol import CropRule, ScoreRule
     from streamprn.kernels.uv import Operator
 
 __all__ = ["MANIFEST", "NAME", "Bundle", "Subdivision", "check_vacant"]
@@ -46,6 +46,7 @@ class Bundle:
         topology_file: see `Topology`.
         operator_file: the UV operator (.npz) of decoder "subdivision", else None.
         crop: the crop rule.
+        score: how the score of a face is made, or None for the network's own.
         output_scale: crop pixels per unit of the network's position map.
         batched: whether a CPU runs a batch faster than crop by crop.
         licence: SPDX name or a sentence.
@@ -61,6 +62,7 @@ class Bundle:
     topology_file: Path
     operator_file: Path | None
     crop: CropRule
+    score: ScoreRule | None
     output_scale: float
     batched: bool
     licence: str
@@ -98,6 +100,7 @@ class Bundle:
             topology_file=files.file("topology", said.topology, said.shares),
             operator_file=files.optional("operator", said.operator, said.shares),
             crop=said.crop.rule(),
+            score=None if said.score is None else said.score.rule(),
             output_scale=said.output_scale,
             batched=said.batched,
             licence=said.licence,

@@ -97,25 +97,34 @@ class BlazeFaceDetector:
         """The runtime in use, and why it was chosen."""
         return f"{self._runtime.description} ({self._reason})"
 
-    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+    def detect(
+        self, image: FrameImage, *, min_score: float = 0.5, quarter_turns: int = 0
+    ) -> list[Detection]:
         """The faces of the whole picture, best first.
 
         Args:
             image: any size.
             min_score: 0..1, the least score of a detection.
+            quarter_turns: the network sees the picture turned counter-clockwise by so many
+                quarters, as by `np.rot90`: it finds faces within some 45 degrees of upright.
 
         Returns:
             Boxes and the six `KEYPOINTS` `(6, 2)` (the subject's right and left) in frame pixels.
         """
         batch = self._input[:1]
         matrix = _letterbox(image.rgb, batch[0])
+        _turn(batch, quarter_turns)
         outputs = self._runtime.run(batch)
-        size = self._spec.size
-        found = _decode(outputs, 0, self._anchors, matrix, size=size, min_score=min_score)
+        found = self._decode(outputs, 0, matrix, min_score, quarter_turns)
         return _detections(_merge(found))
 
     def detect_tiled(
-        self, image: FrameImage, *, min_score: float = 0.5, tile: float | None = None
+        self,
+        image: FrameImage,
+        *,
+        min_score: float = 0.5,
+        tile: float | None = None,
+        quarter_turns: int = 0,
     ) -> list[Detection]:
         """The faces of the picture and of overlapping square tiles of it, best first.
 
@@ -126,6 +135,7 @@ class BlazeFaceDetector:
             min_score: 0..1.
             tile: side of a tile in pixels; default half of the picture's shorter side, but at least
                 the network's input size. Neighbours overlap by at least a third.
+            quarter_turns: see `detect`.
         """
         shorter = min(image.width, image.height)
         side = float(max(tile or shorter / 2, self._spec.size))
@@ -136,7 +146,7 @@ class BlazeFaceDetector:
         ]
         whole = float(max(image.width, image.height))
         squares.append((0.5 * (image.width - 1), 0.5 * (image.height - 1), whole))
-        found = self._detect_squares(image, squares, min_score)
+        found = self._detect_squares(image, squares, min_score, quarter_turns)
         faces = _merge(found)
         return _detections(_drop_parts(faces))
 
@@ -152,7 +162,11 @@ class BlazeFaceDetector:
         self._runtime.close()
 
     def _detect_squares(
-        self, image: FrameImage, squares: Sequence[tuple[float, float, float]], min_score: float
+        self,
+        image: FrameImage,
+        squares: Sequence[tuple[float, float, float]],
+        min_score: float,
+        quarter_turns: int,
     ) -> NDArray[np.float32]:
         """Candidates `(n, 17)` of squares (centre x, centre y, side) in frame pixels."""
         found = []
@@ -160,14 +174,24 @@ class BlazeFaceDetector:
             part = squares[start : start + _TILE_BATCH]
             matrices = np.stack([_frame_from_input(square, self._spec.size) for square in part])
             batch = _warp(image, matrices, self._spec.size, self._input[: len(part)])
+            _turn(batch, quarter_turns)
             outputs = self._runtime.run(batch)
             for k, matrix in enumerate(matrices):
-                found.append(
-                    _decode(
-                        outputs, k, self._anchors, matrix, size=self._spec.size, min_score=min_score
-                    )
-                )
+                found.append(self._decode(outputs, k, matrix, min_score, quarter_turns))
         return np.concatenate(found)
+
+    def _decode(
+        self,
+        outputs: Mapping[str, NDArray[np.float32]],
+        item: int,
+        frame_from_input: NDArray[np.float32],
+        min_score: float,
+        quarter_turns: int,
+    ) -> NDArray[np.float32]:
+        """See `_decode`, of an input that was turned."""
+        size = self._spec.size
+        found = _decode(outputs, item, self._anchors, size=size, min_score=min_score)
+        return _placed(found, size, frame_from_input, quarter_turns)
 
 
 def open_detector(
@@ -254,12 +278,11 @@ def _decode(
     outputs: Mapping[str, NDArray[np.float32]],
     item: int,
     anchors: NDArray[np.float32],
-    frame_from_input: NDArray[np.float32],
     *,
     size: int,
     min_score: float,
 ) -> NDArray[np.float32]:
-    """Candidates `(n, 17)` float32: score, then x, y of two corners and six keypoints (frame).
+    """Candidates `(n, 17)` float32: score, then x, y of two corners and six keypoints (input).
 
     An anchor's regressors are x, y of the box centre and its width and height, then six
     keypoints, in input pixels relative to the anchor. Positions are continuous: the input's corner,
@@ -272,11 +295,44 @@ def _decode(
     places = numbers + (anchors[chosen, None] * size - 0.5)
     corners = np.stack([places[:, 0] - half, places[:, 0] + half], 1)
     points = np.concatenate([corners, places[:, 2:]], 1)
-    # Letterboxing only scales and shifts.
-    points = points * frame_from_input[0, 0] + frame_from_input[:, 2]
     scores = 1 / (1 + np.exp(-np.minimum(logits[chosen], 60)))
     found = np.column_stack([scores, points.reshape(-1, 16)]).astype(np.float32)
     return found[np.isfinite(found).all(1)]
+
+
+def _turn(batch: NDArray[np.float32], quarters: int) -> None:
+    """Turn inputs `(B, S, S, 3)` counter-clockwise, in place."""
+    if quarters % 4:
+        batch[:] = np.rot90(batch, quarters, axes=(1, 2)).copy()
+
+
+def _placed(
+    candidates: NDArray[np.float32],
+    size: int,
+    frame_from_input: NDArray[np.float32],
+    quarters: int,
+) -> NDArray[np.float32]:
+    """Candidates `(n, 17)` of an input that was turned, in frame pixels."""
+    points = candidates[:, 1:].reshape(-1, 8, 2)
+    for _ in range(quarters % 4):
+        points = np.stack([(size - 1) - points[:, :, 1], points[:, :, 0]], axis=2)
+    corners = points[:, :2]
+    points = np.concatenate(
+        [corners.min(1, keepdims=True), corners.max(1, keepdims=True), points[:, 2:]], 1
+    )
+    # Letterboxing only scales and shifts.
+    points = points * frame_from_input[0, 0] + frame_from_input[:, 2]
+    return np.column_stack([candidates[:, :1], points.reshape(-1, 16)]).astype(np.float32)
+
+
+def best_of_overlapping(detections: Sequence[Detection]) -> list[Detection]:
+    """Less the detections that overlap a better one: of the same picture turned differently."""
+    rows = np.array([[one.score, *one.box_xyxy] for one in detections], np.float32).reshape(-1, 5)
+    kept: list[int] = []
+    for index in np.argsort(-rows[:, 0], kind="stable"):
+        if (_overlap(rows[index], rows[kept]) <= _SAME_FACE).all():
+            kept.append(int(index))
+    return [detections[index] for index in kept]
 
 
 def _overlap(

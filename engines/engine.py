@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from streamprn.engines import registry
-from streamprn.engines.protocol import CropRule, Inference, Runtime
+from streamprn.engines.protocol import CropRule, Inference, Runtime, ScoreRule
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.engines.topology import Topology
 from streamprn.errors import BackendError
@@ -61,6 +61,11 @@ class BundleEngine:
     def crop(self) -> CropRule:
         """How to cut its input."""
         return self._bundle.crop
+
+    @property
+    def score_rule(self) -> ScoreRule | None:
+        """How the score of its faces is made; None where it is the network's own."""
+        return self._bundle.score
 
     @property
     def backend(self) -> str:

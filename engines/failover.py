@@ -32,7 +32,12 @@ class FailoverPredictor(Predictor):
     def __init__(self, first: Predictor, open_other: Callable[[], Predictor]) -> None:
         geometry = first.geometry
         super().__init__(
-            first.topology, first.crop, first.refine, geometry.texture_size, geometry.expressions
+            first.topology,
+            first.crop,
+            first.refine,
+            geometry.texture_size,
+            geometry.expressions,
+            score_rule=first.score_rule,
         )
         self._now = first
         self._open_other: Callable[[], Predictor] | None = open_other

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from streamprn.config.load import load
 from streamprn.config.rules import about, required, setting
-from streamprn.engines.protocol import CropRule
+from streamprn.engines.protocol import CropRule, ScoreRule
 from streamprn.errors import ConfigError, EngineError
 
 T = TypeVar("T")
@@ -45,11 +45,26 @@ class Crop:
     square: str = setting(
         "mean", "which of a box's width and height is its side", choices=("mean", "max")
     )
-    rotate: bool = setting(True, "whether the ROI follows the roll of the eyes")
+    rotate: bool = setting(True, "whether the ROI follows the roll of the head")
 
     def rule(self) -> CropRule:
         """The rule itself."""
         return CropRule(**asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """See `ScoreRule`, which has the same fields."""
+
+    bias: float = required("the constant", minimum=-1000, maximum=1000)
+    network: float = required("weight of the network's own logit", minimum=0, maximum=100)
+    disagreement: float = required(
+        "weight of the logarithm of how far its looks differ", minimum=-100, maximum=0
+    )
+
+    def rule(self) -> ScoreRule:
+        """The rule itself."""
+        return ScoreRule(**asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,9 @@ class Manifest:
     operator: str | None = setting(None, "the UV operator's file (.npz) of decoder subdivision")
     output_scale: float = setting(
         1.0, "crop pixels per unit of the network's position map", minimum=-1e9, maximum=1e9
+    )
+    score: Score | None = field(
+        default=None, metadata=about("how the score of a face is made; else the network's own")
     )
     batched: bool = setting(True, "whether a CPU runs a batch faster than crop by crop")
     provenance: str | None = setting(None, "the file that says where everything comes from")

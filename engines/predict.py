@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,27 +14,42 @@ import numpy as np
 
 from streamprn.engines.face import HostFace
 from streamprn.engines.geometry import FaceGeometry
+from streamprn.engines.head import HeadShape
+from streamprn.engines.score import TURNS, Check, Look, difference, second_regions
 from streamprn.kernels import warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamprn.engines.geometry import Expressions
-    from streamprn.engines.protocol import CropRule, Engine
+    from streamprn.engines.protocol import CropRule, Engine, ScoreRule
     from streamprn.engines.topology import Topology
     from streamprn.errors import BackendError
     from streamprn.records import Face, Float32, FrameImage, Roi
 
 #: One crop costs less from the decoder's planes; with more, one conversion to RGB does.
 MAX_PLANE_CROPS = 2
+#: Where else a face may be whose region was wrong: upside down, or lying on either side.
+QUARTERS = (math.pi, 0.5 * math.pi, -0.5 * math.pi)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One region of one frame for the network to see."""
+    """One region of one frame for the network to see.
+
+    Attributes:
+        image: the frame.
+        roi: the region.
+        check: what second looks at this face said in an earlier frame, or None for a new one.
+        check_again: look again even where `check` still holds.
+        search: where the face turns out to be wrong, look in the region turned by quarters too.
+    """
 
     image: FrameImage
     roi: Roi
+    check: Check | None = None
+    check_again: bool = False
+    search: bool = False
 
 
 class MakeFace(Protocol):
@@ -50,13 +65,17 @@ class Prediction:
 
     Attributes:
         next_roi: the region that fits the face.
-        score: 0..1, NaN where the engine gives none.
+        score: 0..1, NaN where the engine gives none; see `score.ScoreRule`.
         face: makes the face, given `id` and `score`; its vertices are made later.
+        look: what the network said.
+        check: what second looks said, now or earlier; None where nobody looked again.
     """
 
     next_roi: Roi
     score: float
     face: MakeFace
+    look: Look
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +137,7 @@ class Predictor(ABC):
         refine: when to look once more.
         texture_size: T, side of UV textures in texels.
         expressions: see `FaceGeometry`.
+        score_rule: how scores are made; None leaves the network's own.
     """
 
     def __init__(
@@ -127,10 +147,14 @@ class Predictor(ABC):
         refine: RefineRule,
         texture_size: int = 256,
         expressions: Expressions | None = None,
+        *,
+        score_rule: ScoreRule | None = None,
     ) -> None:
         self.topology = topology
         self.crop = crop
         self.refine = refine
+        self.score_rule = score_rule
+        self.head = HeadShape(topology)
         self.geometry = FaceGeometry(topology, texture_size, expressions)
         self.lock = threading.Lock()
 
@@ -177,12 +201,101 @@ class Predictor(ABC):
             BackendError: the runtime failed.
         """
         times = PredictTimes()
-        found = self._first(pending, times)
+        views = pending.views
+        predictions = self.checked(views, self._refined(self._first(pending, times), times), times)
+        lost = [
+            index
+            for index, (view, one) in enumerate(zip(views, predictions, strict=True))
+            if view.search and self.score_rule is not None and not self._is_face(one.score)
+        ]
+        if lost and self.crop.rotate:
+            turned = [
+                View(views[k].image, views[k].roi.turned(turn)) for k in lost for turn in QUARTERS
+            ]
+            found = self._run(turned, times, may_refine=True)
+            others = self.checked(turned, self._refined(found, times), times)
+            for place, index in enumerate(lost):
+                part = others[place * len(QUARTERS) : (place + 1) * len(QUARTERS)]
+                predictions[index] = max([predictions[index], *part], key=lambda one: one.score)
+        return predictions, times
+
+    def _is_face(self, score: float) -> bool:
+        return math.isnan(score) or score >= self.refine.min_score
+
+    def look(self, views: Sequence[View]) -> list[Prediction]:
+        """Predict once, without refining and without second looks; scores are the network's own.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+        return self._refined(self._run(views, PredictTimes(), may_refine=False), PredictTimes())
+
+    def _refined(self, found: list[Prediction | View], times: PredictTimes) -> list[Prediction]:
+        """Predict the views among what was found."""
         again = {index: one for index, one in enumerate(found) if isinstance(one, View)}
-        refined = self._run(list(again.values()), times, may_refine=False)
-        for index, one in zip(again, refined, strict=True):
-            found[index] = one
-        return [one for one in found if isinstance(one, Prediction)], times
+        if again:
+            refined = self._run(list(again.values()), times, may_refine=False)
+            for index, one in zip(again, refined, strict=True):
+                found[index] = one
+        return [one for one in found if isinstance(one, Prediction)]
+
+    def checked(
+        self,
+        views: Sequence[View],
+        predictions: list[Prediction],
+        times: PredictTimes | None = None,
+    ) -> list[Prediction]:
+        """The same predictions with scores by the `score_rule`, after second looks where needed.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+        times = PredictTimes() if times is None else times
+        rule = self.score_rule
+        if rule is None:
+            return predictions
+        doubtful = [
+            index
+            for index, (view, one) in enumerate(zip(views, predictions, strict=True))
+            if _is_doubtful(view, one) and self._is_face(one.look.own)
+        ]
+        checks = self._second_looks([(views[k].image, predictions[k]) for k in doubtful], times)
+        new = dict(zip(doubtful, checks, strict=True))
+        return [
+            _scored(one, new.get(index, view.check), rule)
+            for index, (view, one) in enumerate(zip(views, predictions, strict=True))
+        ]
+
+    def _second_looks(
+        self, doubtful: Sequence[tuple[FrameImage, Prediction]], times: PredictTimes
+    ) -> list[Check]:
+        """Look again at faces, each in the region that fits it, turned to either side."""
+        views = [
+            View(image, roi) for image, one in doubtful for roi in second_regions(one.next_roi)
+        ]
+        looks = [
+            one.look for one in self._refined(self._run(views, times, may_refine=False), times)
+        ]
+        step = len(TURNS)
+        return [
+            Check(
+                difference(self.crop, one.look, looks[step * index : step * (index + 1)]),
+                one.look.fit.residual,
+                one.look.own,
+            )
+            for index, (_, one) in enumerate(doubtful)
+        ]
+
+    def _seen(
+        self, view: View, outline: tuple[Float32, Float32], own: float, may_refine: bool
+    ) -> View | tuple[Roi, Look]:
+        """What follows from the outline of a face: the next region, or a view to refine it."""
+        box, landmarks = outline
+        fit = self.head.fit(landmarks)
+        next_roi = self.crop.next_roi(view.roi, box, landmarks, fit.turn)
+        if may_refine and self.refine.applies(view.roi, next_roi, own):
+            return replace(view, roi=next_roi)
+        return next_roi, Look(view.roi, landmarks, fit, own)
 
     def _first(self, pending: Pending, times: PredictTimes) -> list[Prediction | View]:
         """Every view once: predictions, or the views to predict instead."""
@@ -203,6 +316,21 @@ class Predictor(ABC):
         """Free what it holds; it cannot be used after. A second call does nothing."""
 
 
+def _is_doubtful(view: View, found: Prediction) -> bool:
+    if not found.next_roi.is_finite:
+        return False
+    return view.check is None or view.check_again or not view.check.still_holds(found.look)
+
+
+def _scored(found: Prediction, check: Check | None, rule: ScoreRule) -> Prediction:
+    if check is None:
+        return found
+    own = found.look.own
+    score = rule.probability(own, check.difference)
+    score = score if math.isnan(own) else min(own, score)
+    return replace(found, score=score, check=check)
+
+
 class HostPredictor(Predictor):
     """Cuts crops on the CPU and gives them to an engine.
 
@@ -220,8 +348,10 @@ class HostPredictor(Predictor):
         texture_size: int = 256,
         expressions: Expressions | None = None,
     ) -> None:
-        refine = refine or RefineRule()
-        super().__init__(engine.topology, engine.crop, refine, texture_size, expressions)
+        refine, rule = refine or RefineRule(), engine.score_rule
+        super().__init__(
+            engine.topology, engine.crop, refine, texture_size, expressions, score_rule=rule
+        )
         self.engine = engine
         size = engine.crop.size
         self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
@@ -264,10 +394,11 @@ class HostPredictor(Predictor):
         for view, matrix, surface, score in zip(
             views, matrices, inference.surfaces, inference.scores.tolist(), strict=True
         ):
-            next_roi = self.crop.next_roi(view.roi, *surface.outline())
-            if may_refine and self.refine.applies(view.roi, next_roi, score):
-                found.append(View(view.image, next_roi))
+            seen = self._seen(view, surface.outline(), score, may_refine)
+            if isinstance(seen, View):
+                found.append(seen)
                 continue
+            next_roi, look = seen
             face = partial(
                 HostFace,
                 roi=view.roi,
@@ -276,7 +407,7 @@ class HostPredictor(Predictor):
                 restore=partial(surface.restore, matrix),
                 place=partial(surface.mesh_points, matrix),
             )
-            found.append(Prediction(next_roi, score, face))
+            found.append(Prediction(next_roi, score, face, look))
         times.crop_ns += cut - began
         times.network_ns += inferred - cut
         times.refine_ns += time.perf_counter_ns() - inferred

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from streamprn.engines.topology import Topology
     from streamprn.records import Detection, MeshPoints
 
-# Outer corners of the subject's right and left eye, iBUG/300-W order.
-OUTER_EYE_CORNERS = (36, 45)
+#: Differences below this part of the face are noise.
+_LEAST_DIFFERENCE = 1e-3
+_LEAST_DOUBT = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class CropRule:
         size: S, pixels of the square crop.
         span: see above.
         box_scale: ROI side over the mean of width and height of the box it is made from.
-        box_shift_y: ROI centre below the box centre, as a part of that mean.
+        box_shift_y: ROI centre below the box centre, in the ROI's axes, as a part of that mean.
         track_scale: the same for a box around the engine's own output (no shift).
         track_box: what that box is around, "vertices" or "landmarks" (the 68).
         square: "mean" or "max" of the box's width and height.
-        rotate: whether the ROI follows the roll of the eyes.
+        rotate: whether the ROI follows the roll of the head.
     """
 
     size: int
@@ -75,11 +76,12 @@ class CropRule:
         x0, y0, x1, y1 = (float(value) for value in box_xyxy)
         width, height = x1 - x0, y1 - y0
         length = max(width, height) if self.square == "max" else 0.5 * (width + height)
+        roll = roll if self.rotate else 0.0
         return Roi(
-            cx=0.5 * (x0 + x1),
-            cy=0.5 * (y0 + y1) + shift * length,
+            cx=0.5 * (x0 + x1) - shift * length * math.sin(roll),
+            cy=0.5 * (y0 + y1) + shift * length * math.cos(roll),
             side=scale * length,
-            roll=roll if self.rotate else 0.0,
+            roll=roll,
         )
 
     def frame_from_crop(self, roi: Roi) -> NDArray[np.float32]:
@@ -105,6 +107,7 @@ class CropRule:
         roi: Roi,
         box_crop_xyxy: NDArray[np.float32],
         landmarks_crop: NDArray[np.float32],
+        turn: float,
     ) -> Roi:
         """The ROI that fits a face as it was found in the crop of `roi`.
 
@@ -115,11 +118,8 @@ class CropRule:
             roi: the region that was cropped.
             box_crop_xyxy: `(4,)` bounds of the vertices, crop pixels.
             landmarks_crop: `(68, 2 or 3)` crop pixels, iBUG/300-W order.
+            turn: roll of the head in the crop, radians; see `score.HeadFit`.
         """
-        turn = 0.0
-        if self.rotate:
-            right, left = (landmarks_crop[corner] for corner in OUTER_EYE_CORNERS)
-            turn = math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
         box = box_crop_xyxy
         if self.track_box == "landmarks":
             box = np.concatenate(
@@ -133,6 +133,38 @@ class CropRule:
     def depth_scale(self, roi: Roi) -> float:
         """Frame pixels per crop pixel; also what multiplies z."""
         return roi.side / self.span
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRule:
+    """From the network's own score and the disagreement of its looks to a probability.
+
+    The logistic function of `bias + network * logit(own) + disagreement * log(difference)`, fitted
+    by `benchmarks/score.py --fit` for each engine.
+
+    Attributes:
+        bias: see above.
+        network: weight of the network's own logit.
+        disagreement: weight of the logarithm of the difference, below 0.
+    """
+
+    bias: float
+    network: float
+    disagreement: float
+
+    def probability(self, own: float, difference: float) -> float:
+        """That the mesh is right, 0..1.
+
+        Args:
+            own: the network's own score, 0..1; NaN where it gives none, which counts as even.
+            difference: see `score.difference`; infinite gives 0.
+        """
+        if not math.isfinite(difference):
+            return 0.0
+        own = 0.5 if math.isnan(own) else min(max(own, _LEAST_DOUBT), 1.0 - _LEAST_DOUBT)
+        logit = self.bias + self.network * math.log(own / (1.0 - own))
+        logit += self.disagreement * math.log(max(difference, _LEAST_DIFFERENCE))
+        return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
 
 
 class Surface(Protocol):
@@ -197,6 +229,10 @@ class Engine(Protocol):
     @property
     def crop(self) -> CropRule:
         """How to cut its input."""
+
+    @property
+    def score_rule(self) -> ScoreRule | None:
+        """How the score of its faces is made; None where it is the network's own."""
 
     @property
     def backend(self) -> str:

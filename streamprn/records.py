@@ -234,6 +234,15 @@ class Roi:
     side: float
     roll: float = 0.0
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it is a region at all: numbers, and a side above 0."""
+        return self.side > 0 and math.isfinite(self.cx + self.cy + self.side + self.roll)
+
+    def turned(self, by: float) -> Roi:
+        """The same square turned about its centre, radians, clockwise on the screen."""
+        return replace(self, roll=math.remainder(self.roll + by, math.tau))
+
     def change_to(self, other: Roi) -> float:
         """How far `other` is, as a part of this side: the largest of shift, growth, half turn."""
         if not (self.side > 0 and math.isfinite(other.cx + other.cy + other.side + other.roll)):
@@ -333,7 +342,7 @@ class Face(Protocol):
 
     @property
     def score(self) -> float:
-        """0..1, the engine's confidence, or the detector's where the engine gives none."""
+        """0..1, the probability that the mesh is right; the detector's where there is none."""
 
     @property
     def roi(self) -> Roi:

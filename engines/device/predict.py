@@ -42,7 +42,9 @@ class DevicePredictor(Predictor):
         expressions: Expressions | None = None,
     ) -> None:
         spec, refine = chain.spec, refine or RefineRule()
-        super().__init__(spec.topology, spec.crop, refine, texture_size, expressions)
+        super().__init__(
+            spec.topology, spec.crop, refine, texture_size, expressions, score_rule=spec.score
+        )
         self.chain = chain
 
     @property
@@ -123,11 +125,12 @@ class DevicePredictor(Predictor):
         return found
 
     def _prediction(self, view: View, face: DeviceFace, may_refine: bool) -> Prediction | View:
-        next_roi = self.crop.next_roi(view.roi, *face.outline())
-        if may_refine and self.refine.applies(view.roi, next_roi, face.score):
-            return View(view.image, next_roi)
-        whole = partial(replace, face, image=view.image, geometry=self.geometry)
-        return Prediction(next_roi, face.score, whole)
+        seen = self._seen(view, face.outline(), face.score, may_refine)
+        if isinstance(seen, View):
+            return seen
+        next_roi, look = seen
+        make = partial(replace, face, image=view.image, geometry=self.geometry)
+        return Prediction(next_roi, face.score, make, look)
 
     def _faces(self, views: Sequence[View], times: PredictTimes) -> list[DeviceFace]:
         chain, faces = self.chain, []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamprn.engines.bundle import Bundle, Subdivision
-    from streamprn.engines.protocol import CropRule
+    from streamprn.engines.protocol import CropRule, ScoreRule
     from streamprn.engines.topology import Topology
 
 
@@ -22,6 +22,7 @@ class ChainSpec:
         subdivision: the UV operator of a network that gives points, else None.
         unit: crop pixels per unit of a network that gives position maps.
         max_batch: faces of one batch.
+        score: how the score of a face is made, or None for the network's own.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ChainSpec:
     subdivision: Subdivision | None
     unit: float = 1.0
     max_batch: int = 8
+    score: ScoreRule | None = None
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, max_batch: int) -> ChainSpec:
@@ -41,4 +43,12 @@ class ChainSpec:
         topology = bundle.topology()
         points = bundle.decoder == "subdivision"
         subdivision = bundle.subdivision(topology) if points else None
-        return cls(bundle.name, topology, bundle.crop, subdivision, bundle.output_scale, max_batch)
+        return cls(
+            bundle.name,
+            topology,
+            bundle.crop,
+            subdivision,
+            bundle.output_scale,
+            max_batch,
+            bundle.score,
+        )

@@ -14,8 +14,9 @@ from streamprn.kernels.maths import Array, Integer, Real
 SWEEPS = 12
 # An off-diagonal part this small against the diagonal no longer turns a float64 eigenvector.
 CONVERGED = 1e-30
-# cos(yaw) below which pitch and roll turn about the same axis.
-GIMBAL = 1e-9
+# cos(yaw) below which pitch and roll turn about the same axis, and the rounding of float32 vertices
+# would turn both by any angle.
+GIMBAL = 1e-5
 
 
 @maths

@@ -52,7 +52,7 @@ class ClipFaces:
     ) -> None:
         min_score = reconstructor.min_score
         refine = RefineRule(_REFINE_THRESHOLD, min_score)
-        expressions = reconstructor.geometry.expressions
+        expressions = reconstructor.expressions
         predictor = HostPredictor(reconstructor.engine, refine, expressions=expressions)
         interval = max(round(_DETECT_EVERY_S * rate), 1)
         self._follower = Follower(
@@ -73,10 +73,12 @@ class _ThoroughDetector:
     def __init__(self, reconstructor: Reconstructor) -> None:
         self._reconstructor = reconstructor
 
-    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+    def detect(
+        self, image: FrameImage, *, min_score: float = 0.5, quarter_turns: int = 0
+    ) -> list[Detection]:
         """See `streamprn.faces.detect.Detector`; the reconstructor's `min_score` counts."""
         del min_score
-        return self._reconstructor.detect(image.rgb)
+        return self._reconstructor.detect_at(image, quarter_turns)
 
     detect_tiled = detect
 

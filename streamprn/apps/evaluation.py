@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamprn.apps import images
-from streamprn.engines.protocol import OUTER_EYE_CORNERS
+from streamprn.engines.head import OUTER_EYE_CORNERS, HeadShape
 from streamprn.errors import InputError, StreamPRNError
 from streamprn.records import Roi
 
 if TYPE_CHECKING:
+    from streamprn.engines.topology import Topology
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -182,7 +183,9 @@ class Evaluator:
                     "crops by the truth need landmarks, which this dataset has not",
                     hint="leave out --crop truth",
                 )
-            roi = roi_from_landmarks(self.reconstructor.engine.crop, truth.landmarks)
+            engine = self.reconstructor.engine
+            turn = _turn_of(engine.topology, truth.landmarks)
+            roi = roi_from_landmarks(engine.crop, truth.landmarks, turn)
             return self.reconstructor.from_rois(image, [roi], [1.0])[0]
         faces = self.reconstructor.reconstruct(image)
         box = truth.box_xyxy
@@ -194,14 +197,28 @@ class Evaluator:
         return faces[int(np.argmax(overlaps))]
 
 
-def roi_from_landmarks(rule: CropRule, landmarks: Float32) -> Roi:
-    """The crop of a face with known points `(68, 2 or 3)`, by the engine's tracking rule."""
+def _turn_of(topology: Topology, landmarks: Float32) -> float:
+    """Roll of the head, radians; of points without depth that of the line between the eyes."""
+    if landmarks.shape[1] == 3:
+        return HeadShape(topology).fit(landmarks).turn
+    right, left = (landmarks[corner] for corner in OUTER_EYE_CORNERS)
+    return math.atan2(*reversed((left - right).tolist()))
+
+
+def roi_from_landmarks(rule: CropRule, landmarks: Float32, turn: float) -> Roi:
+    """The crop of a face whose 68 points `(68, 3)` are known, by the engine's tracking rule.
+
+    Args:
+        rule: of the engine.
+        landmarks: frame pixels.
+        turn: roll of the head, radians; see `streamprn.engines.head.HeadFit`.
+    """
     # In this ROI crop pixels are frame pixels.
     middle = 0.5 * (rule.size - 1)
     frame = Roi(middle, middle, rule.span, 0.0)
     box = _landmark_box(landmarks)
     box[1] -= _FOREHEAD * (box[3] - box[1])
-    return rule.next_roi(frame, box, landmarks)
+    return rule.next_roi(frame, box, landmarks, turn)
 
 
 def _landmark_box(landmarks: Float32) -> Float32:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from streamprn.apps import textures
 from streamprn.apps.meshes import PUPIL_DISTANCE_M, Mesh
 from streamprn.engines.blendshapes import SharedBlendshapes
-from streamprn.engines.face import HostFace
-from streamprn.engines.geometry import FaceGeometry
-from streamprn.engines.protocol import OUTER_EYE_CORNERS
+from streamprn.engines.detectors import best_of_overlapping
+from streamprn.engines.head import OUTER_EYE_CORNERS
+from streamprn.engines.predict import QUARTERS, HostPredictor, RefineRule, View
 from streamprn.errors import InputError
-from streamprn.kernels import normals, raster, sampling, uv, visibility, warp
+from streamprn.kernels import normals, raster, sampling, uv, visibility
 from streamprn.pixels import as_rgb
 from streamprn.records import FrameImage
 
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from streamprn.engines.predict import Prediction
     from streamprn.engines.protocol import Engine
     from streamprn.engines.topology import Topology
     from streamprn.records import Detection, Face, Float32, Float64, Pose, Roi, UInt8
 
 # The outer corners of the eyes are about this many pupil distances apart.
 _OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
+# How the picture is turned to find faces that are not upright.
+_QUARTERS = (1, 2, 3)
 # In pictures up to this longer side one pass finds faces down to about a tenth of it.
 _ONE_PASS_PX = 640
 
@@ -38,10 +41,14 @@ _ONE_PASS_PX = 640
 class FaceDetector(Protocol):
     """What finds the faces of a picture."""
 
-    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
-        """Faces in the whole picture, best first."""
+    def detect(
+        self, image: FrameImage, *, min_score: float = 0.5, quarter_turns: int = 0
+    ) -> list[Detection]:
+        """Faces in the whole picture, turned by quarters before it is searched, best first."""
 
-    def detect_tiled(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
+    def detect_tiled(
+        self, image: FrameImage, *, min_score: float = 0.5, quarter_turns: int = 0
+    ) -> list[Detection]:
         """Faces too small for one pass over the whole picture."""
 
 
@@ -242,7 +249,9 @@ class Reconstructor:
         self.min_score = min_score
         self.passes = passes
         self._charts = textures.Charts(engine.topology)
-        self.geometry = FaceGeometry(engine.topology, expressions=SharedBlendshapes())
+        self.expressions = SharedBlendshapes()
+        rule = RefineRule(min_score=min_score)
+        self._predictor = HostPredictor(engine, rule, expressions=self.expressions)
 
     def reconstruct(
         self,
@@ -282,78 +291,88 @@ class Reconstructor:
         return Reconstruction(image, self._charts, face)
 
     def detect(self, image: UInt8, *, thorough: bool = False) -> list[Detection]:
-        """Detections, best first.
+        """Detections, best first, of faces at any roll.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
             thorough: search overlapping tiles too, for small faces beside large ones; otherwise
                 only where the whole picture shows none.
         """
+        frame = FrameImage.from_rgb(np.ascontiguousarray(image))
+        found = self.detect_at(frame, 0, thorough=thorough)
+        for turns in _QUARTERS:
+            found += self._detector.detect(frame, min_score=self.min_score, quarter_turns=turns)
+        if not found:
+            for turns in _QUARTERS:
+                found += self.detect_at(frame, turns, thorough=True)
+        return best_of_overlapping(found)
+
+    def detect_at(
+        self, frame: FrameImage, quarter_turns: int, *, thorough: bool = False
+    ) -> list[Detection]:
+        """Detections in the picture turned by so many quarters, see `detect`."""
+        detector, least = self._detector, self.min_score
+        found: list[Detection] = []
+        if not thorough:
+            found = detector.detect(frame, min_score=least, quarter_turns=quarter_turns)
+        if not found:
+            found = detector.detect_tiled(frame, min_score=least, quarter_turns=quarter_turns)
+        return found
+
+    @property
+    def _detector(self) -> FaceDetector:
         if self.detector is None:
             raise ValueError("boxes are needed where there is no detector")
-        frame = FrameImage.from_rgb(np.ascontiguousarray(image))
-        found = [] if thorough else self.detector.detect(frame, min_score=self.min_score)
-        if not found:
-            found = self.detector.detect_tiled(frame, min_score=self.min_score)
-        return sorted(found, key=lambda detection: -detection.score)
+        return self.detector
 
     def from_rois(
         self, image: UInt8, rois: Sequence[Roi], scores: Sequence[float]
     ) -> list[Reconstruction]:
-        """Reconstruct the faces in regions of a picture, batched; `scores` where there are none."""
-        image = np.ascontiguousarray(image)
-        faces: list[Reconstruction] = []
-        batch = max(self.engine.max_batch, 1)
-        for start in range(0, len(rois), batch):
-            part = slice(start, start + batch)
-            faces += self._refined(image, list(rois[part]), list(scores[part]))
-        return faces
+        """Reconstruct the faces in regions of a picture, batched; `scores` where there are none.
 
-    def _refined(self, image: UInt8, rois: list[Roi], scores: list[float]) -> list[Reconstruction]:
-        faces: dict[int, Reconstruction] = {}
+        Where the mesh turns out not to lie on a face, the region is tried upside down and lying on
+        its side as well.
+        """
+        frame = FrameImage.from_rgb(np.ascontiguousarray(image))
+        found = self._refined(frame, rois)
+        lost = [index for index, one in enumerate(found) if one.score < max(self.min_score, 0.5)]
+        if lost and self._predictor.score_rule is not None and self.engine.crop.rotate:
+            turned = [rois[index].turned(turn) for index in lost for turn in QUARTERS]
+            others = self._refined(frame, turned)
+            for place, index in enumerate(lost):
+                part = others[place * len(QUARTERS) : (place + 1) * len(QUARTERS)]
+                found[index] = max([found[index], *part], key=lambda one: one.score)
+        return [
+            self.of_face(
+                frame.rgb, one.face(id=0, score=score if math.isnan(one.score) else one.score)
+            )
+            for one, score in zip(found, scores, strict=True)
+        ]
+
+    def _refined(self, frame: FrameImage, rois: Sequence[Roi]) -> list[Prediction]:
+        """Predictions after as many passes as it takes, checked."""
+        best: dict[int, Prediction] = {}
         todo = dict(enumerate(rois))
         for _ in range(self.passes):
-            found = self._infer(image, list(todo.values()), [scores[index] for index in todo])
+            found = self._predictor.look([View(frame, roi) for roi in todo.values()])
             again: dict[int, Roi] = {}
-            for index, (face, next_roi) in zip(todo, found, strict=True):
-                worse = index in faces and face.score < 0.5 * faces[index].score
+            for index, one in zip(todo, found, strict=True):
+                worse = index in best and one.score < 0.5 * best[index].score
                 if not worse:
-                    faces[index] = face
-                if self._worth_another_pass(face, next_roi):
-                    again[index] = next_roi
+                    best[index] = one
+                if self._worth_another_pass(one):
+                    again[index] = one.next_roi
             todo = again
             if not todo:
                 break
-        return [faces[index] for index in range(len(rois))]
+        views = [View(frame, best[index].look.roi) for index in range(len(rois))]
+        return self._predictor.checked(views, [best[index] for index in range(len(rois))])
 
     @staticmethod
-    def _worth_another_pass(face: Reconstruction, next_roi: Roi) -> bool:
-        plausible = math.isfinite(next_roi.cx + next_roi.cy + next_roi.side + next_roi.roll)
-        moved = face.roi.change_to(next_roi) > 0.04
-        return plausible and next_roi.side > 4.0 and (moved or abs(face.pose.yaw) > 30.0)
-
-    def _infer(
-        self, image: UInt8, rois: list[Roi], scores: list[float]
-    ) -> list[tuple[Reconstruction, Roi]]:
-        rule = self.engine.crop
-        matrices = np.stack([rule.frame_from_crop(roi) for roi in rois])
-        inference = self.engine.infer(warp.warp_rgb(image, matrices, rule.size))
-        results = []
-        frame = FrameImage.from_rgb(image)
-        for index, roi in enumerate(rois):
-            surface = inference.surfaces[index]
-            own = float(inference.scores[index])
-            face = HostFace(
-                id=0,
-                score=scores[index] if math.isnan(own) else own,
-                roi=roi,
-                image=frame,
-                geometry=self.geometry,
-                restore=partial(surface.restore, matrices[index]),
-                place=partial(surface.mesh_points, matrices[index]),
-            )
-            results.append((self.of_face(image, face), rule.next_roi(roi, *surface.outline())))
-        return results
+    def _worth_another_pass(found: Prediction) -> bool:
+        next_roi = found.next_roi
+        moved = found.look.roi.change_to(next_roi) > 0.04
+        return next_roi.is_finite and next_roi.side > 4.0 and (moved or found.look.fit.yaw > 30.0)
 
 
 def _checked_box(box: Any) -> Float32:

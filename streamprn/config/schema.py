@@ -76,6 +76,14 @@ class DetectConfig(Checked):
     max_faces: int = setting(
         4, "Most faces tracked in one stream", unit="faces", minimum=1, maximum=64
     )
+    turned_passes: int = setting(
+        5,
+        "Every so many passes also search the frame turned by one, two or three quarters, in turn, "
+        "for faces that are not upright (four times as rarely while a face is tracked); 0: never",
+        unit="passes",
+        minimum=0,
+        maximum=100_000,
+    )
     tiled: bool = setting(
         False, "Also search overlapping tiles, for small faces in large frames (slower)"
     )
@@ -118,7 +126,18 @@ class TrackConfig(Checked):
         maximum=10,
     )
     min_score: float = setting(
-        0.5, "Least face score of the network; below it a face counts as lost", minimum=0, maximum=1
+        0.5,
+        "Least score of a face, the probability that its mesh lies on it (docs/score.md); below it "
+        "a face counts as lost",
+        minimum=0,
+        maximum=1,
+    )
+    check_frames: int = setting(
+        60,
+        "Look twice more at a tracked face every so many frames, and when it is new or in doubt",
+        unit="frames",
+        minimum=1,
+        maximum=100_000,
     )
     lost_frames: int = setting(
         3, "Forget a face lost for this many frames in a row", unit="frames", minimum=1,

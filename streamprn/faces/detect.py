@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from streamprn.engines.detectors import best_of_overlapping
 from streamprn.records import Detection
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ log = logging.getLogger("streamprn.faces")
 class Detector(Protocol):
     """A face detector; one object serves one thread at a time."""
 
-    def detect(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
-        """The faces of the whole picture."""
+    def detect(
+        self, image: FrameImage, *, min_score: float = 0.5, quarter_turns: int = 0
+    ) -> list[Detection]:
+        """The faces of the whole picture, which is turned by quarters before it is searched."""
 
     def detect_tiled(self, image: FrameImage, *, min_score: float = 0.5) -> list[Detection]:
         """The same with overlapping tiles, for faces too small for the whole picture's pass."""
@@ -52,20 +55,34 @@ class DetectionSchedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DetectionIntervals:
-    """Frames between detector passes, with and without a followed face, and the least score."""
+    """How often a detector sees a frame.
+
+    Attributes:
+        interval_frames: frames between two passes while a face is followed.
+        idle_interval_frames: the same while none is.
+        min_score: least score of a detection.
+        turned_passes: every so many passes the frame is searched once more, turned by one, two or
+            three quarters, which come in turn; while none is followed, and four times as rarely
+            while one is. 0: never.
+    """
 
     interval_frames: int = 10
     idle_interval_frames: int = 1
     min_score: float = 0.5
+    turned_passes: int = 5
 
 
 class IntervalDetection:
-    """Detects every so many frames, and at once when a face was missed."""
+    """Detects every so many frames, and at once when a face was missed.
+
+    Detectors find faces within 45 degrees or so of upright, so now and then the frame is turned.
+    """
 
     def __init__(self, detector: Detector, intervals: DetectionIntervals) -> None:
         self._detector = detector
         self._intervals = intervals
         self._since = intervals.idle_interval_frames
+        self._passes = 0
 
     def detect(
         self, image: FrameImage, *, tracked: int, uncertain: bool, full: bool
@@ -75,7 +92,22 @@ class IntervalDetection:
         if not self._due(tracked, uncertain, full):
             return None
         self._since = 0
-        return self._detector.detect(image, min_score=self._intervals.min_score)
+        least = self._intervals.min_score
+        found = self._detector.detect(image, min_score=least)
+        for turns in self._turns(tracked, bool(found)):
+            turned = self._detector.detect(image, min_score=least, quarter_turns=turns)
+            found = best_of_overlapping([*found, *turned])
+        return found
+
+    def _turns(self, tracked: int, found: bool) -> Sequence[int]:
+        """By how many quarters to turn the frame for further looks in this pass."""
+        self._passes += 1
+        every = self._intervals.turned_passes * (4 if tracked else 1)
+        if self._passes == 1 and every and not found:
+            return range(1, 4)
+        if not every or self._passes % every:
+            return ()
+        return (1 + self._passes // every % 3,)
 
     def _due(self, tracked: int, uncertain: bool, full: bool) -> bool:
         if uncertain or not tracked:

@@ -47,6 +47,8 @@ class Follower:
         self._tracker = FaceTracker(predictor.crop, rules, first_id)
         self._looked_at: list[Track] = []
         self._detected = False
+        self._rules = rules
+        self._since_search = rules.search_frames
 
     @property
     def next_id(self) -> int:
@@ -88,7 +90,22 @@ class Follower:
 
     def _views(self, image: FrameImage) -> list[View]:
         self._looked_at = list(self._tracker.tracks)
-        return [View(image, track.roi) for track in self._looked_at]
+        self._since_search += 1
+        search = self._since_search > self._rules.search_frames
+        if search and not all(track.confirmed for track in self._looked_at):
+            self._since_search = 0
+        return [self._view(image, track, search) for track in self._looked_at]
+
+    def _view(self, image: FrameImage, track: Track, search: bool) -> View:
+        # Faces found together are not all checked in the same frame.
+        due = (track.frames + 7 * track.id) % self._rules.check_frames == 0
+        return View(
+            image,
+            track.roi,
+            check=track.check,
+            check_again=due or track.misses > 0,
+            search=search and not track.confirmed,
+        )
 
     def faces(self, image: FrameImage, predictions: Sequence[Prediction]) -> list[Face]:
         """The faces of the frame, not smoothed.
@@ -101,7 +118,9 @@ class Follower:
         faces = [
             prediction.face(id=track.id, score=track.score)
             for track, prediction in zip(self._looked_at, predictions, strict=True)
-            if self._tracker.observe(track, prediction.score, prediction.next_roi, size_wh)
+            if self._tracker.observe(
+                track, prediction.score, prediction.next_roi, size_wh, prediction.check
+            )
         ]
         self._tracker.settle()
         return faces

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streamprn.engines.protocol import CropRule
+    from streamprn.engines.score import Check
 
 MIN_ROI_SIDE_PX = 12.0
 
@@ -27,6 +28,10 @@ class TrackRules:
         max_overlap: two ROIs with a greater intersection over union are one face.
         deadband: the ROI stays where it is while its successor differs by less than this part
             of its side, so that a still face gives a still mesh.
+        check_frames: the engine looks a second time at a followed face every so many frames, and
+            besides when it is new or in doubt.
+        search_frames: where a new face turns out to be none, it is looked for upside down and
+            lying on its side, but no more often than every so many frames.
         unconfirmed_detections: for engines without a score, this many detector passes in a row
             without the face end it.
     """
@@ -36,6 +41,8 @@ class TrackRules:
     lost_frames: int = 3
     max_overlap: float = 0.4
     deadband: float = 0.02
+    check_frames: int = 60
+    search_frames: int = 10
     unconfirmed_detections: int = 3
 
 
@@ -52,6 +59,7 @@ class Track:
     misses: int = 0
     unconfirmed: int = 0
     frames: int = 0
+    check: Check | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -113,6 +121,7 @@ class FaceTracker:
         score: float,
         next_roi: Roi,
         frame_size_wh: tuple[int, int],
+        check: Check | None = None,
     ) -> bool:
         """Note the score and the next ROI of one track; True when it is a face in this frame.
 
@@ -121,7 +130,9 @@ class FaceTracker:
             score: 0..1, NaN where the engine gives none.
             next_roi: where to look in the next frame.
             frame_size_wh: width and height of the frame.
+            check: what second looks at it said, now or earlier.
         """
+        track.check = check
         scored = not math.isnan(score)
         seen = (not scored or score >= self.rules.min_score) and is_plausible(
             next_roi, frame_size_wh

@@ -180,6 +180,7 @@ class StreamMaker:
             min_score=track.min_score,
             lost_frames=track.lost_frames,
             max_overlap=track.max_overlap,
+            check_frames=track.check_frames,
         )
         detection = self._detection(source)
         return Follower(self._predictor, detection, rules, self.smoother(), first_id)
@@ -197,7 +198,10 @@ class StreamMaker:
             return KnownBoxes(source.boxes)
         detect = self._config.detect
         intervals = DetectionIntervals(
-            detect.interval_frames, detect.idle_interval_frames, detect.min_score
+            detect.interval_frames,
+            detect.idle_interval_frames,
+            detect.min_score,
+            detect.turned_passes,
         )
         quick = IntervalDetection(self.detector, intervals)
         if not detect.tiled:

@@ -13,6 +13,7 @@ from streamprn.apps import datasets, evaluation, images, matfile, reports
 from streamprn.apps.datasets import Truth
 from streamprn.apps.evaluation import Evaluator, Score
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
+from streamprn.engines.head import HeadShape
 from streamprn.errors import InputError
 from tests.support import faces
 
@@ -136,7 +137,9 @@ def test_drawn_faces_are_found_with_the_accuracy_of_the_engine(
 def test_a_crop_by_the_truth_is_where_the_face_is(
     reconstructor: Reconstructor, face: Reconstruction
 ) -> None:
-    roi = evaluation.roi_from_landmarks(reconstructor.engine.crop, face.landmarks)
+    engine = reconstructor.engine
+    turn = HeadShape(engine.topology).fit(face.landmarks).turn
+    roi = evaluation.roi_from_landmarks(engine.crop, face.landmarks, turn)
     assert abs(roi.cx - face.roi.cx) < 0.1 * face.roi.side
     assert abs(roi.cy - face.roi.cy) < 0.1 * face.roi.side
     assert roi.side == pytest.approx(face.roi.side, rel=0.15)

@@ -11,6 +11,7 @@ from skimage import data
 from streamprn.engines.bundle import Bundle
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
+from streamprn.engines.head import HeadShape
 from streamprn.engines.protocol import CropRule
 from streamprn.kernels import uv, warp
 from streamprn.records import Detection, FrameImage
@@ -51,7 +52,7 @@ def test_the_next_region_is_the_authors_rule_for_landmarks(rule):
     matrix = rule.crop_from_frame(roi)
     landmarks = np.zeros((68, 3), np.float32)
     landmarks[:, :2] = frame @ matrix[:, :2].T + matrix[:, 2]
-    found = rule.next_roi(roi, np.array([0, 0, 255, 255], np.float32), landmarks)
+    found = rule.next_roi(roi, np.array([0, 0, 255, 255], np.float32), landmarks, 0.3)
     low, high = frame.min(axis=0), frame.max(axis=0)
     assert found.side == pytest.approx(1.6 * (high - low).mean(), rel=1e-4)
     np.testing.assert_allclose([found.cx, found.cy], (low + high) / 2, rtol=1e-4)
@@ -90,6 +91,7 @@ def region_of_landmarks(rule, picture, detection):
         landmarks = maps[0].reshape(-1, 3)[topology.texel[topology.landmarks]]
         vertices = maps[0].reshape(-1, 3)[topology.texel]
         frame = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        roi = own.next_roi(roi, uv.bounds(vertices), landmarks)
+        turn = HeadShape(topology).fit(landmarks).turn
+        roi = own.next_roi(roi, uv.bounds(vertices), landmarks, turn)
     box = np.concatenate([frame.min(axis=0), frame.max(axis=0)])
     return rule.roi_from_vertices_box(box.astype(np.float32))

@@ -58,6 +58,7 @@ class HostEngine:
     max_batch = 3
     backend = "the CPU"
     closed = False
+    score_rule = None
 
     def __init__(self, topology):
         self._network, self._layout = MapNetwork(topology), MapLayout(topology)
@@ -72,7 +73,7 @@ class HostEngine:
         self.closed = True
 
 
-def make_chain(topology, **options):
-    spec = ChainSpec("small", topology, RULE, subdivision=None, unit=2.0, max_batch=3)
+def make_chain(topology, score=None, **options):
+    spec = ChainSpec("small", topology, RULE, subdivision=None, unit=2.0, max_batch=3, score=score)
     device, network = SimulatedDevice(lazy=True), MapNetwork(topology)
     return DeviceChain(device, spec, lambda: network, **options), device

@@ -7,6 +7,7 @@ import pytest
 
 from streamprn.engines.device.predict import DevicePredictor
 from streamprn.engines.predict import HostPredictor, RefineRule, View
+from streamprn.engines.protocol import ScoreRule
 from streamprn.errors import BackendError, FaceLostError
 from streamprn.kernels import raster, sampling, visibility
 from streamprn.kernels.cuda import surface
@@ -69,6 +70,20 @@ def test_predictions_of_more_views_than_a_batch_holds_are_those_of_the_cpu(
     assert any(moved) == (threshold < 1)
     assert times.network_ns > 0
     assert times.crop_ns == 0
+
+
+def test_second_looks_and_scores_are_those_of_the_cpu(topology):
+    rule = ScoreRule(-3.0, 0.0, -2.0)
+    engine = HostEngine(topology)
+    engine.score_rule = rule
+    views = [View(picture(1), ROIS[index], search=True) for index in range(1)]
+    found, _ = DevicePredictor(make_chain(topology, rule)[0]).predict(views)
+    expected, _ = HostPredictor(engine).predict(views)
+    assert_same(found, expected)
+    for one, other in zip(found, expected, strict=True):
+        assert 0.01 < one.score < 0.99
+        assert one.score == pytest.approx(other.score, abs=1e-2)
+        assert one.check.difference == pytest.approx(other.check.difference, rel=1e-2)
 
 
 def test_a_timed_chain_tells_the_predictor_what_its_stages_took(topology):
@@ -198,6 +213,7 @@ def test_the_device_is_asked_for_nothing_but_what_is_wanted_and_for_that_once(fa
 def test_the_next_region_does_not_depend_on_who_wants_vertices(chain):
     (one,), _ = DevicePredictor(chain, ONE_CROP).predict([View(picture(1), ROIS[0])])
     face = one.face(id=1, score=1.0)
-    before = RULE.next_roi(face.roi, *face.outline())
+    turn = one.look.fit.turn
+    before = RULE.next_roi(face.roi, *face.outline(), turn)
     _ = face.vertices
-    assert RULE.next_roi(face.roi, *face.outline()) == before == one.next_roi
+    assert RULE.next_roi(face.roi, *face.outline(), turn) == before == one.next_roi
