@@ -1,0 +1,99 @@
+"""`streamprn train`: an engine of one's own, out of pictures: label, fit, export."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamprn.cli.parser import number, positive_float, positive_int
+from streamprn.errors import InputError
+
+if TYPE_CHECKING:
+    from streamprn.cli.parser import Parser
+
+_EXAMPLES = """
+  streamprn train label portraits/ --model-dir ICT-FaceKit/FaceXModel --output labels
+  streamprn train fit labels --output run --minutes 60
+  streamprn train export run --output my-engine
+  streamprn reconstruct --engine my-engine photo.jpg out
+"""
+_NEEDED = {"label": ("scipy",), "fit": ("scipy", "torch"), "export": ("scipy", "torch", "onnx")}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command to the program."""
+    parser = subparsers.add_parser(
+        "train",
+        help="an engine of your own: label pictures, fit a network, export it",
+        description="Three stages, each of which goes on where it was stopped. "
+        "Needs streamprn[train].",
+        examples=_EXAMPLES,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="STAGE", required=True)
+    _add_label(actions)
+
+
+def _add_label(actions: argparse._SubParsersAction[Any]) -> None:
+    parser = actions.add_parser(
+        "label",
+        help="pictures to a labelled data set",
+        description="The engine facemesh2 labels the pictures, a linear head model is fitted.",
+    )
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="files or folders")
+    parser.add_argument(
+        "--model-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder FaceXModel of ICT-FaceKit (MIT; not shipped)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the data set's folder"
+    )
+    parser.add_argument(
+        "--processes",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="how many work at once (%(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    missing = [name for name in _NEEDED[args.action] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"`train {args.action}` needs {', '.join(missing)}",
+            hint="pip install 'streamprn[train]'",
+        )
+    stages = {"label": _label}
+    return stages[args.action](args)
+
+
+def _label(args: argparse.Namespace) -> int:
+    from rich.progress import Progress
+
+    from streamprn.cli.console import stderr_console, stdout_console
+    from streamprn.train.label import label
+
+    with Progress(console=stderr_console(), transient=True) as progress:
+        task = progress.add_task("label", total=None)
+        card = label(
+            args.images,
+            args.model_dir,
+            args.output,
+            processes=args.processes,
+            tell=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    stdout_console().print(
+        f"{card['faces']} faces in {args.output}, {card['held_out']} of them held out; "
+        f"left out: {json.dumps(card['left_out'])}",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0
