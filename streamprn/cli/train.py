@@ -35,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="STAGE", required=True)
     _add_label(actions)
+    _add_fit(actions)
 
 
 def _add_label(actions: argparse._SubParsersAction[Any]) -> None:
@@ -63,6 +64,43 @@ def _add_label(actions: argparse._SubParsersAction[Any]) -> None:
     )
 
 
+def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
+    parser = actions.add_parser(
+        "fit",
+        help="a labelled data set to a trained network",
+        description="Goes on with the run that lies in the output folder.",
+    )
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="what `label` has made")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument(
+        "--minutes", type=positive_float, metavar="M", help="train so long, resumed runs together"
+    )
+    length.add_argument("--steps", type=positive_int, metavar="N", help="or so many steps")
+    parser.add_argument(
+        "--batch", type=positive_int, default=64, metavar="N", help="samples a step (%(default)s)"
+    )
+    parser.add_argument(
+        "--rate", type=positive_float, default=2e-3, help="largest learning rate (%(default)s)"
+    )
+    parser.add_argument(
+        "--width", type=positive_float, default=1.0, help="channels, 1 is 62 MMAC (%(default)s)"
+    )
+    parser.add_argument("--seed", type=number(int, 0), default=0, help="(%(default)s)")
+    parser.add_argument(
+        "--processes",
+        type=positive_int,
+        default=max(1, (os.cpu_count() or 2) // 2),
+        metavar="N",
+        help="that make samples (%(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=positive_int, default=os.cpu_count() or 1, metavar="N",
+        help="of PyTorch (%(default)s)",
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     missing = [name for name in _NEEDED[args.action] if importlib.util.find_spec(name) is None]
@@ -71,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
             f"`train {args.action}` needs {', '.join(missing)}",
             hint="pip install 'streamprn[train]'",
         )
-    stages = {"label": _label}
+    stages = {"label": _label, "fit": _fit}
     return stages[args.action](args)
 
 
@@ -96,4 +134,21 @@ def _label(args: argparse.Namespace) -> int:
         markup=False,
         soft_wrap=True,
     )
+    return 0
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from streamprn.cli.console import stderr_console
+    from streamprn.train.fit import Settings, Trainer
+
+    names = ("minutes", "steps", "batch", "rate", "seed", "width", "processes", "threads", "device")
+    settings = Settings(**{name: getattr(args, name) for name in names})
+    console = stderr_console()
+    trainer = Trainer(
+        args.labels,
+        args.output,
+        settings,
+        tell=lambda line: console.print(line, markup=False, soft_wrap=True),
+    )
+    trainer.run()
     return 0

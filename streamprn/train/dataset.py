@@ -35,6 +35,8 @@ class Dataset:
         crops: `(N, 192, 192, 4)` uint8, see `teacher.Taught`.
         points: `(N, 468, 3)` float32, pixels of the crop, y down, z to the camera.
         shape: `(N, 468, 3)` float32, the same in the frame and unit of the model.
+        fitted: `(N, 468, 3)` float32, the points of the fitted model in the same frame.
+        anchors: `(468, 3)` float32, the points on the model's mean.
         coefficients: `(N, K)` float32 of the model.
         scale: `(N,)` float32, pixels a unit.
         rotation: `(N, 3, 3)` float32, see `fitting.Fit`.
@@ -48,6 +50,8 @@ class Dataset:
     crops: UInt8
     points: Float32
     shape: Float32
+    fitted: Float32
+    anchors: Float32
     coefficients: Float32
     scale: Float32
     rotation: Float32

@@ -108,7 +108,7 @@ def label(
     parts = _begin(output, pictures)
     _teach(parts, processes, tell)
     taught, refused = _gather(parts, pictures)
-    if len(taught["scale_hint"]) == 0:
+    if len(taught["number"]) == 0:
         raise InputError("no face was found in any picture", hint="label portraits")
     return _write(output, model, taught, refused, rules or Rules())
 
@@ -220,13 +220,13 @@ def _gather(
         "spread": np.concatenate(spread),
         "source": [pictures[number][0] for number in numbers],
         "place": place,
-        "scale_hint": numbers,
+        "number": numbers,
     }
     return taught, refused
 
 
-def _fit(model: LinearModel, points: Float32, spread: Float32) -> tuple[Fit, list[float]]:
-    """The model fitted to all faces; and the mean residual of each correction."""
+def _fit(model: LinearModel, points: Float32, spread: Float32) -> tuple[Fit, Float32, list[float]]:
+    """The model fitted to all faces, the points on its mean, the residual before corrections."""
     surface = correspondence.Surface(model)
     rows = correspondence.first_guess(model, surface)
     weights = correspondence.point_weights()
@@ -242,7 +242,7 @@ def _fit(model: LinearModel, points: Float32, spread: Float32) -> tuple[Fit, lis
     fits = [fitter(points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)]
     whole = Fit(*(np.concatenate([getattr(fit, name) for fit in fits])
                   for name in Fit.__dataclass_fields__))
-    return whole, residuals
+    return whole, np.asarray(rows @ model.mean, np.float32), residuals
 
 
 def _write(
@@ -250,7 +250,7 @@ def _write(
 ) -> dict[str, Any]:
     """Choose the faces to keep, and write the arrays and the card."""
     points, spread = taught["points"], taught["spread"]
-    fit, residuals = _fit(model, points, spread)
+    fit, anchors, residuals = _fit(model, points, spread)
     residual = fit.residual(points)
     angles = fit.angles
     limit = float(np.percentile(residual, rules.residual_percentile))
@@ -275,6 +275,8 @@ def _write(
     np.savez(
         output / dataset.FACES,
         shape=fit.teacher[chosen],
+        fitted=fit.shape[chosen],
+        anchors=anchors,
         coefficients=fit.coefficients[chosen],
         scale=fit.scale[chosen],
         rotation=fit.rotation[chosen],
