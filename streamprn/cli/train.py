@@ -72,6 +72,12 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("labels", type=Path, metavar="LABELS", help="what `label` has made")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--network",
+        default="prn",
+        choices=("prn", "facemesh", "facemesh2"),
+        help="prn from scratch, or the packaged engine whose weights to go on from (%(default)s)",
+    )
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument(
         "--minutes", type=positive_float, metavar="M", help="train so long, resumed runs together"
@@ -81,7 +87,7 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
         "--batch", type=positive_int, default=64, metavar="N", help="samples a step (%(default)s)"
     )
     parser.add_argument(
-        "--rate", type=positive_float, default=2e-3, help="largest learning rate (%(default)s)"
+        "--rate", type=positive_float, help="largest learning rate (2e-3; going on from others, 3e-4)"
     )
     parser.add_argument(
         "--width", type=positive_float, default=1.0, help="channels, 1 is 62 MMAC (%(default)s)"
@@ -141,7 +147,9 @@ def _fit(args: argparse.Namespace) -> int:
     from streamprn.cli.console import stderr_console
     from streamprn.train.fit import Settings, Trainer
 
-    names = ("minutes", "steps", "batch", "rate", "seed", "width", "processes", "threads", "device")
+    if args.rate is None:
+        args.rate = 2e-3 if args.network == "prn" else 3e-4
+    names = ("network", "minutes", "steps", "batch", "rate", "seed", "width", "processes", "threads", "device")
     settings = Settings(**{name: getattr(args, name) for name in names})
     console = stderr_console()
     trainer = Trainer(

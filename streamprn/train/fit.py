@@ -6,6 +6,7 @@ a second call goes on with it. What is random depends on the seed and the step a
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -20,6 +21,7 @@ from streamprn.errors import InputError
 from streamprn.train.dataset import Dataset
 from streamprn.train.layout import load_layout
 from streamprn.train.loader import Loader
+from streamprn.train.graph import STARTS, GraphNetwork
 from streamprn.train.network import PointNetwork, Size, face_basis, multiply_accumulates
 from streamprn.train.samples import Batch, Sampler
 
@@ -45,6 +47,7 @@ class Settings:
     """How to train.
 
     Attributes:
+        network: "prn" from scratch, or the packaged engine from whose weights to go on.
         minutes: how long in all, over resumed runs; or None.
         steps: how many steps in all, or None; one of the two is given.
         batch: samples a step.
@@ -58,6 +61,7 @@ class Settings:
         report_s: seconds between looks at the held-out faces.
     """
 
+    network: str = "prn"
     minutes: float | None = None
     steps: int | None = None
     batch: int = 64
@@ -110,8 +114,8 @@ class Trainer:
         self._device = _device(settings.device)
         torch.manual_seed(settings.seed)
         torch.set_num_threads(settings.threads)
-        self.size = Size(width=settings.width)
-        self.network = new_network(self.size, self._data.shape[~self._data.held_out])
+        shapes = self._data.shape[~self._data.held_out]
+        self.network = new_network(settings.network, settings.width, shapes)
         self.network.to(self._device, memory_format=torch.channels_last)
         self._mean = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
         self._optimizer = torch.optim.AdamW(
@@ -128,7 +132,7 @@ class Trainer:
 
         A KeyboardInterrupt leaves a checkpoint behind.
         """
-        crop = torch.zeros(1, 3, self.size.input, self.size.input, device=self._device)
+        crop = torch.zeros(1, 3, self.network.side, self.network.side, device=self._device)
         self.network.eval()
         macs = multiply_accumulates(self.network, crop)
         self._tell(
@@ -138,7 +142,7 @@ class Trainer:
         held_out = self._held_out()
         settings = self._settings
         loader = Loader(
-            self._labels, self.size.input, settings.seed, settings.batch, self.state.step,
+            self._labels, self.network.side, settings.seed, settings.batch, self.state.step,
             settings.processes,
         )
         try:
@@ -223,7 +227,7 @@ class Trainer:
         return x.contiguous(memory_format=torch.channels_last)
 
     def _held_out(self) -> dict[str, list[Batch]]:
-        sampler = Sampler(self._data, self.size.input, self._settings.seed)
+        sampler = Sampler(self._data, self.network.side, self._settings.seed)
         count = min(_HELD_OUT, int(self._data.held_out.sum()))
         return {
             "own" if yaw is None else f"{yaw:g}": [
@@ -235,9 +239,9 @@ class Trainer:
 
     def _report(self, held_out: dict[str, list[Batch]], loss: float | None = None) -> dict[str, Any]:
         """Errors of the averaged network on held-out faces, percent of the face."""
-        mean = PointNetwork(self.size, load_layout(), *_like(self.network))
+        mean = copy.deepcopy(self.network)
         mean.load_state_dict(self._mean)
-        mean.to(self._device).eval()
+        mean.eval()
         entry: dict[str, Any] = {
             "step": self.state.step,
             "seconds": round(self.state.seconds, 1),
@@ -274,7 +278,6 @@ class Trainer:
         torch.save(
             {
                 "format": FORMAT,
-                "size": self.size.to_dict(),
                 "settings": asdict(self._settings),
                 "state": asdict(self.state),
                 "network": self.network.state_dict(),
@@ -292,7 +295,7 @@ class Trainer:
         if not (self._output / CHECKPOINT).is_file():
             return
         saved = load_checkpoint(self._output, self._device)
-        ours = ("batch", "seed", "width")
+        ours = ("network", "batch", "seed", "width")
         other = [key for key in ours if saved["settings"][key] != getattr(self._settings, key)]
         if saved["card"] != self._data.card:
             other.append("labels")
@@ -307,10 +310,25 @@ class Trainer:
         self.state = State(**saved["state"])
 
 
-def new_network(size: Size, shape: Any) -> PointNetwork:
-    """A network for labelled shapes `(N, 468, 3)`, with the weights that it starts from."""
-    mean, components = face_basis(shape, size.components)
-    return PointNetwork(size, load_layout(), mean, components)
+def new_network(name: str, width: float, shapes: Any) -> PointNetwork | GraphNetwork:
+    """A network with the weights that it starts from.
+
+    Args:
+        name: see `Settings.network`.
+        width: of "prn".
+        shapes: `(N, 468, 3)` labelled shapes, or None where weights will be loaded.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    if name in STARTS:
+        return GraphNetwork(name)
+    if name != "prn":
+        raise InputError(f"no network {name!r}", hint=f"choose one of: prn, {', '.join(STARTS)}")
+    size = Size(width=width)
+    layout = load_layout()
+    some = layout.canonical[None] if shapes is None else shapes
+    return PointNetwork(size, layout, *face_basis(some, size.components))
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
@@ -347,12 +365,6 @@ def landmark_error(points: Tensor, target: Tensor, landmarks: Tensor) -> Tensor:
 def trust_of(error: Tensor) -> Tensor:
     """The score that an error deserves: 1 for none, 1/2 at `HALF_TRUST`."""
     return 1 / (1 + (error / HALF_TRUST) ** 2)
-
-
-def _like(network: PointNetwork) -> tuple[Any, Any]:
-    mean = network.mean.cpu().numpy().T
-    components = network.components.detach().cpu().numpy().transpose(0, 2, 1)
-    return mean, components
 
 
 def _device(name: str) -> torch.device:

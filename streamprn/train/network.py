@@ -9,8 +9,8 @@ read at each point's place in the UV plane. The idea of a position map is PRN's 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -54,10 +54,6 @@ class Size:
     def vector(self) -> int:
         """Numbers of the vector that has seen the whole face."""
         return round(384 * self.width)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return asdict(self)
 
 
 class ConvNorm(nn.Module):
@@ -115,14 +111,18 @@ class PointNetwork(nn.Module):
     def __init__(self, size: Size, layout: Layout, mean: Float32, components: Float32) -> None:
         super().__init__()
         self.size = size
+        self.side = size.input
         channels = size.encoder
         last, side = channels[-1], size.input // 32
         layers: list[nn.Module] = [ConvNorm(3, channels[0], 2)]
         for inputs, outputs in zip(channels, channels[1:], strict=False):
             layers += [ConvNorm(inputs, outputs, 2), Residual(outputs)]
         self.encoder = nn.Sequential(*layers)
-        self.to_vector = nn.Linear(last * side * side, size.vector)
-        self.from_vector = nn.Linear(size.vector, last * side * side)
+        few = last // 4
+        self.squeeze = nn.Conv2d(last, few, 1)
+        self.to_vector = nn.Linear(few * side * side, size.vector)
+        self.from_vector = nn.Linear(size.vector, few * side * side)
+        self.widen = nn.Conv2d(few, last, 1)
         self.affine = nn.Linear(size.vector, 12)
         self.linear = nn.Linear(size.vector, size.components)
         self.trust = nn.Sequential(nn.Linear(size.vector, 64), nn.ReLU(), nn.Linear(64, 1))
@@ -153,12 +153,14 @@ class PointNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Crops `(B, 3, S, S)` in 0..1 to points `(B, 3, 468)` as in `samples.Batch`, logits."""
         features = self.encoder(x * 4 - 2)
-        vector = torch.relu(self.to_vector(features.flatten(1)))
+        few = self.squeeze(features)
+        vector = torch.relu(self.to_vector(few.flatten(1)))
         affine = self.affine(vector).float().reshape(-1, 3, 4)
         weights = self.linear(vector).float()
         shape = self.mean + torch.einsum("bk,kdn->bdn", weights, self.components)
         points = affine[:, :, :3] @ shape + affine[:, :, 3:]
-        rough = self.residual(self.decoder(features + self.from_vector(vector).view_as(features)))
+        back = self.widen(torch.relu(self.from_vector(vector).view_as(few)))
+        rough = self.residual(self.decoder(features + back))
         read = rough.float().flatten(2)[:, :, self.texels].unflatten(2, (-1, 4))
         points = points + _RESIDUAL * (read * self.weights).sum(3)
         return points, self.trust(vector).float()[:, 0]

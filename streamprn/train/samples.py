@@ -31,6 +31,8 @@ MOST_YAW, MOST_PITCH = 95.0, 38.0
 #: Side of the crop over the box of the points, as the engine's crop rule has it.
 TRACK_SCALE = 1.5
 _OUTSIDE = -9.0
+# What is blurred anyway is drawn so many times smaller.
+_COARSE = 4
 
 
 @dataclass(frozen=True)
@@ -243,10 +245,12 @@ class Sampler:
         """The blurred picture itself."""
         turned = np.asarray(self._data.points[face]) @ view.matrix.T
         scale, shift = self._place(turned, view)
-        matrix = np.c_[scale * view.matrix[:2, :2], shift]
+        matrix = np.c_[scale * view.matrix[:2, :2], shift] / _COARSE
         crop = np.ascontiguousarray(self._data.crops[face][:, :, :3])
-        seen = cv2.warpAffine(crop, matrix, (self._size,) * 2, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(4, 12))), np.float32)
+        side = self._size // _COARSE
+        seen = cv2.warpAffine(crop, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+        soft = cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(4, 12)) / _COARSE)
+        return np.asarray(cv2.resize(soft, (self._size,) * 2), np.float32)
 
 
 def _view(rng: Rng) -> _View:
