@@ -36,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     actions = parser.add_subparsers(dest="action", metavar="STAGE", required=True)
     _add_label(actions)
     _add_fit(actions)
+    _add_export(actions)
 
 
 def _add_label(actions: argparse._SubParsersAction[Any]) -> None:
@@ -107,6 +108,32 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
 
+def _add_export(actions: argparse._SubParsersAction[Any]) -> None:
+    parser = actions.add_parser(
+        "export",
+        help="a trained run to an engine folder",
+        description="Writes manifest, ONNX networks and a model card; topology of facemesh.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="what `fit` has made")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the engine")
+    parser.add_argument("--name", default="prn", help="the engine's name (%(default)s)")
+    parser.add_argument("--licence", help="of the weights: SPDX name or a sentence")
+    parser.add_argument(
+        "--notes",
+        type=Path,
+        metavar="FILE",
+        help="Markdown for the model card: terms of the pictures, figures, limits",
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=["fp32", "fp16"],
+        choices=("fp32", "fp16"),
+        help="the networks to write (both)",
+    )
+    parser.add_argument("--replace", action="store_true", help="replace an engine that is there")
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     missing = [name for name in _NEEDED[args.action] if importlib.util.find_spec(name) is None]
@@ -115,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             f"`train {args.action}` needs {', '.join(missing)}",
             hint="pip install 'streamprn[train]'",
         )
-    stages = {"label": _label, "fit": _fit}
+    stages = {"label": _label, "fit": _fit, "export": _export}
     return stages[args.action](args)
 
 
@@ -159,4 +186,21 @@ def _fit(args: argparse.Namespace) -> int:
         tell=lambda line: console.print(line, markup=False, soft_wrap=True),
     )
     trainer.run()
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from streamprn.cli.console import stdout_console
+    from streamprn.train.export import About, export
+
+    notes = ""
+    if args.notes is not None:
+        try:
+            notes = args.notes.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{args.notes}: cannot be read: {error}") from error
+    said = {} if args.licence is None else {"licence": args.licence}
+    about = About(args.name, notes=notes, precisions=tuple(args.precision), **said)
+    export(args.run, args.output, about, replace=args.replace)
+    stdout_console().print(f"engine in {args.output}", markup=False, soft_wrap=True)
     return 0
