@@ -105,6 +105,13 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
         "--threads", type=positive_int, default=os.cpu_count() or 1, metavar="N",
         help="of PyTorch (%(default)s)",
     )
+    parser.add_argument(
+        "--save-every",
+        type=positive_float,
+        default=20.0,
+        metavar="S",
+        help="seconds between checkpoints: what a kill costs (%(default)g)",
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
 
@@ -177,7 +184,8 @@ def _fit(args: argparse.Namespace) -> int:
     if args.rate is None:
         args.rate = 2e-3 if args.network == "prn" else 3e-4
     names = ("network", "minutes", "steps", "batch", "rate", "seed", "width", "processes", "threads", "device")
-    settings = Settings(**{name: getattr(args, name) for name in names})
+    chosen = {name: getattr(args, name) for name in names}
+    settings = Settings(save_s=args.save_every, **chosen)
     console = stderr_console()
     trainer = Trainer(
         args.labels,

@@ -134,10 +134,12 @@ class Trainer:
         """
         crop = torch.zeros(1, 3, self.network.side, self.network.side, device=self._device)
         self.network.eval()
-        macs = multiply_accumulates(self.network, crop)
+        work = ""
+        if isinstance(self.network, PointNetwork):
+            work = f" ({multiply_accumulates(self.network, crop) / 1e6:.0f} MMAC)"
         self._tell(
-            f"{len(self._data)} faces, {macs / 1e6:.0f} MMAC, {self._device.type}, "
-            f"from step {self.state.step}"
+            f"{len(self._data)} faces, network {self._settings.network}{work}, "
+            f"{self._device.type}, from step {self.state.step}"
         )
         held_out = self._held_out()
         settings = self._settings
@@ -151,7 +153,9 @@ class Trainer:
                     self._train(batches, held_out)
         finally:
             self._save()
-        return self._report(held_out)
+        entry = self._report(held_out)
+        self._save()
+        return entry
 
     def _train(self, batches: Any, held_out: Any) -> None:
         self.network.train()

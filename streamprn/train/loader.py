@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
 from streamprn.errors import StreamPRNError
@@ -90,6 +90,19 @@ def _work(
     cv2.setNumThreads(1)
     sampler = Sampler(Dataset.open(folder), size, seed)
     step = first
-    while True:
-        made.put(sampler.batch(step, count))
+    parent = parent_process()
+    while _put(made, sampler.batch(step, count), parent):
         step += stride
+    # Nobody will read what is still on its way.
+    made.cancel_join_thread()
+
+
+def _put(made: Any, batch: Batch, parent: Any) -> bool:
+    """Hand a batch over; False where the program that wants it is no more, killed perhaps."""
+    while parent is None or parent.is_alive():
+        try:
+            made.put(batch, timeout=_POLL_S)
+        except queue.Full:
+            continue
+        return True
+    return False
