@@ -72,7 +72,9 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
         description="Goes on with the run that lies in the output folder.",
     )
     parser.add_argument("labels", type=Path, metavar="LABELS", help="what `label` has made")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the run's folder"
+    )
     parser.add_argument(
         "--network",
         default="prn",
@@ -88,7 +90,9 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
         "--batch", type=positive_int, default=64, metavar="N", help="samples a step (%(default)s)"
     )
     parser.add_argument(
-        "--rate", type=positive_float, help="largest learning rate (2e-3; going on from others, 3e-4)"
+        "--rate",
+        type=positive_float,
+        help="largest learning rate (2e-3; going on from others, 3e-4)",
     )
     parser.add_argument(
         "--width", type=positive_float, default=1.0, help="channels, 1 is 62 MMAC (%(default)s)"
@@ -102,7 +106,10 @@ def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:
         help="that make samples (%(default)s)",
     )
     parser.add_argument(
-        "--threads", type=positive_int, default=os.cpu_count() or 1, metavar="N",
+        "--threads",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
         help="of PyTorch (%(default)s)",
     )
     parser.add_argument(
@@ -183,7 +190,18 @@ def _fit(args: argparse.Namespace) -> int:
 
     if args.rate is None:
         args.rate = 2e-3 if args.network == "prn" else 3e-4
-    names = ("network", "minutes", "steps", "batch", "rate", "seed", "width", "processes", "threads", "device")
+    names = (
+        "network",
+        "minutes",
+        "steps",
+        "batch",
+        "rate",
+        "seed",
+        "width",
+        "processes",
+        "threads",
+        "device",
+    )
     chosen = {name: getattr(args, name) for name in names}
     settings = Settings(save_s=args.save_every, **chosen)
     console = stderr_console()

@@ -85,7 +85,7 @@ def light(image: Float32, rng: Rng) -> Float32:
         image = np.repeat(image.mean(2, keepdims=True), 3, 2)
     if rng.random() < 0.3:
         gamma = np.exp(rng.normal(0, 0.25, 3)).astype(np.float32)
-        image = (image.clip(0, 255) / 255) ** gamma * 255
+        image = np.asarray((image.clip(0, 255) / 255) ** gamma * 255, np.float32)
     shift = (rng.normal(0, 20) + rng.normal(0, 6, 3)).astype(np.float32)
     image = (image - np.float32(128)) * np.float32(np.exp(rng.normal(0, 0.2))) + 128 + shift
     if rng.random() < 0.25:

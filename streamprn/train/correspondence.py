@@ -89,15 +89,15 @@ def first_guess(model: LinearModel, surface: Surface) -> Float32:
     points = scale * canonical @ turn.T + shift
     for smoothing in (0.02, *(0.05,) * _ROUNDS):
         ends = inner @ points
-        points += RBFInterpolator(ends, targets - ends, kernel="linear", smoothing=smoothing)(points)
+        points += RBFInterpolator(ends, targets - ends, kernel="linear", smoothing=smoothing)(
+            points
+        )
         away = surface.places[surface.nearest(points)] - points
         points += 0.8 * RBFInterpolator(points, away, kernel="linear", smoothing=3)(points)
     return surface.rows(surface.nearest(points))
 
 
-def corrected(
-    rows: Float32, model: LinearModel, surface: Surface, offset: NDArray[Any]
-) -> Float32:
+def corrected(rows: Float32, model: LinearModel, surface: Surface, offset: NDArray[Any]) -> Float32:
     """The rows moved along the surface by what labels say, but for the outline.
 
     Args:

@@ -128,7 +128,7 @@ def _card(about: About, saved: dict[str, Any]) -> str:
     lines = [
         f"# Model card of {about.name}",
         "",
-        "468 points of a face, in the meaning of MediaPipe's Face Mesh, out of a crop; and a score.",
+        "468 points of a face, those of MediaPipe's Face Mesh, out of a crop; and a score.",
         f"Licence of the weights: {about.licence}.",
         "",
         "## Training",

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from streamprn.errors import InputError
 from streamprn.train.dataset import Dataset
+from streamprn.train.graph import STARTS, GraphNetwork
 from streamprn.train.layout import load_layout
 from streamprn.train.loader import Loader
-from streamprn.train.graph import STARTS, GraphNetwork
 from streamprn.train.network import PointNetwork, Size, face_basis, multiply_accumulates
 from streamprn.train.samples import Batch, Sampler
 
@@ -117,7 +117,9 @@ class Trainer:
         shapes = self._data.shape[~self._data.held_out]
         self.network = new_network(settings.network, settings.width, shapes)
         self.network.to(self._device, memory_format=torch.channels_last)
-        self._mean = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+        self._mean = {
+            key: value.detach().clone() for key, value in self.network.state_dict().items()
+        }
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.rate, weight_decay=2e-4
         )
@@ -144,7 +146,11 @@ class Trainer:
         held_out = self._held_out()
         settings = self._settings
         loader = Loader(
-            self._labels, self.network.side, settings.seed, settings.batch, self.state.step,
+            self._labels,
+            self.network.side,
+            settings.seed,
+            settings.batch,
+            self.state.step,
             settings.processes,
         )
         try:
@@ -185,7 +191,9 @@ class Trainer:
     def _rate(self) -> float:
         """Warm-up, then a half cosine."""
         warm = min(1.0, self.state.step / 200 + 0.02)
-        return self._settings.rate * warm * (0.5 + 0.5 * math.cos(math.pi * self._progress()) + 0.004)
+        return (
+            self._settings.rate * warm * (0.5 + 0.5 * math.cos(math.pi * self._progress()) + 0.004)
+        )
 
     def _step(self, batch: Batch) -> float:
         for group in self._optimizer.param_groups:
@@ -206,9 +214,13 @@ class Trainer:
     def _loss(self, points: Tensor, logits: Tensor, target: Tensor, is_face: Tensor) -> Tensor:
         away = functional.smooth_l1_loss(points, target, reduction="none", beta=0.02).sum(1)
         own = (away * self._weights).mean(1)
-        places = functional.smooth_l1_loss(
-            points @ self._landmarks.T, target @ self._landmarks.T, reduction="none", beta=0.02
-        ).sum(1).mean(1)
+        places = (
+            functional.smooth_l1_loss(
+                points @ self._landmarks.T, target @ self._landmarks.T, reduction="none", beta=0.02
+            )
+            .sum(1)
+            .mean(1)
+        )
         faces = is_face.float()
         per_face = ((own + 0.5 * places) * faces).sum() / faces.sum().clamp(min=1)
         wanted = trust_of(relative_error(points.detach(), target)) * faces
@@ -241,7 +253,9 @@ class Trainer:
             for yaw in YAWS
         }
 
-    def _report(self, held_out: dict[str, list[Batch]], loss: float | None = None) -> dict[str, Any]:
+    def _report(
+        self, held_out: dict[str, list[Batch]], loss: float | None = None
+    ) -> dict[str, Any]:
         """Errors of the averaged network on held-out faces, percent of the face."""
         mean = copy.deepcopy(self.network)
         mean.load_state_dict(self._mean)
@@ -343,7 +357,9 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
     """
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise InputError(f"{folder}: has no {CHECKPOINT}", hint="make it with `streamprn train fit`")
+        raise InputError(
+            f"{folder}: has no {CHECKPOINT}", hint="make it with `streamprn train fit`"
+        )
     try:
         saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         if saved["format"] != FORMAT:
@@ -382,5 +398,5 @@ def _device(name: str) -> torch.device:
 def _halves(device: torch.device) -> bool:
     """Whether bfloat16 is worth it there."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -53,7 +53,7 @@ class Fit:
         pitch = np.arctan2(turn[:, 1, 2], turn[:, 2, 2])
         yaw = np.arcsin(np.clip(-turn[:, 0, 2], -1, 1))
         roll = np.arctan2(turn[:, 0, 1], turn[:, 0, 0])
-        return np.degrees(np.stack([pitch, yaw, roll], 1)).astype(np.float32)
+        return np.asarray(np.degrees(np.stack([pitch, yaw, roll], 1)), np.float32)
 
     def residual(self, points: Float32) -> Float32:
         """`(N,)` mean 2D distance of model and teacher, percent of the face's size."""

@@ -64,25 +64,27 @@ class GraphNetwork(nn.Module):
         return torch.cat([flat, depth], 1), values["logit"].float().reshape(len(x))
 
     def _run(self, node: _Node, values: dict[str, Tensor]) -> Tensor:
-        x = values[node.inputs[0]]
+        x, said = values[node.inputs[0]], node.said
         match node.kind:
             case "Conv":
-                return self._conv(node, x)
+                y = self._conv(node, x)
             case "PRelu":
-                return functional.prelu(x, self.weights[node.inputs[1]].reshape(-1).to(x.dtype))
+                y = functional.prelu(x, self.weights[node.inputs[1]].reshape(-1).to(x.dtype))
             case "Add":
-                return x + values[node.inputs[1]]
+                y = x + values[node.inputs[1]]
             case "MaxPool":
-                return functional.max_pool2d(x, node.said["kernel_shape"], node.said["strides"])
+                y = functional.max_pool2d(x, said["kernel_shape"], said["strides"])
             case "Pad":
-                return functional.pad(x, _pads(self._fixed[node.inputs[1]]))
+                y = functional.pad(x, _pads(self._fixed[node.inputs[1]]))
             case "Transpose":
-                return x.permute(node.said["perm"])
+                y = x.permute(said["perm"])
             case "Reshape":
-                return x.reshape(len(x), -1)
+                y = x.reshape(len(x), -1)
             case "Sigmoid":
-                return torch.sigmoid(x)
-        raise EngineError(f"{self.name}: its network has an operation {node.kind}")
+                y = torch.sigmoid(x)
+            case other:
+                raise EngineError(f"{self.name}: its network has an operation {other}")
+        return y
 
     def _conv(self, node: _Node, x: Tensor) -> Tensor:
         weight = self.weights[node.inputs[1]]
@@ -118,9 +120,7 @@ class _Node:
         self.kind: str = node.op_type
         self.inputs = list(node.input)
         (self.output,) = node.output
-        self.said: dict[str, Any] = {
-            one.name: list(one.ints) or one.i for one in node.attribute
-        }
+        self.said: dict[str, Any] = {one.name: list(one.ints) or one.i for one in node.attribute}
 
 
 def _pads(pads: list[int]) -> list[int]:

@@ -67,9 +67,7 @@ def find_pictures(sources: list[Path]) -> list[tuple[str, Path]]:
         if not source.exists():
             raise InputError(f"{source}: no such file or folder", hint="check the path")
         files = [source] if source.is_file() else sorted(source.rglob("*"))
-        found += [
-            (str(source), file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES
-        ]
+        found += [(str(source), file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         raise InputError(
             f"no pictures in {', '.join(map(str, sources))}",
@@ -134,8 +132,11 @@ def _begin(output: Path, pictures: list[tuple[str, Path]]) -> list[_Part]:
         )
     stamp.write_text(digest)
     return [
-        _Part(folder / f"{first // PART:05d}.npz", first,
-              [path for _, path in pictures[first : first + PART]])
+        _Part(
+            folder / f"{first // PART:05d}.npz",
+            first,
+            [path for _, path in pictures[first : first + PART]],
+        )
         for first in range(0, len(pictures), PART)
     ]
 
@@ -240,8 +241,9 @@ def _fit(model: LinearModel, points: Float32, spread: Float32) -> tuple[Fit, Flo
         rows = correspondence.corrected(rows, model, surface, offset)
     fitter = LinearFit(model, rows, weights)
     fits = [fitter(points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)]
-    whole = Fit(*(np.concatenate([getattr(fit, name) for fit in fits])
-                  for name in Fit.__dataclass_fields__))
+    whole = Fit(
+        *(np.concatenate([getattr(fit, name) for fit in fits]) for name in Fit.__dataclass_fields__)
+    )
     return whole, np.asarray(rows @ model.mean, np.float32), residuals
 
 

@@ -42,9 +42,9 @@ class Layout:
     @cached_property
     def mirror(self) -> Int32:
         """`(468,)` int32, the point at the mirrored place."""
-        other = self.canonical * np.float32([-1, 1, 1])
+        other = self.canonical * np.array([-1, 1, 1], np.float32)
         away = np.linalg.norm(other[:, None] - self.canonical[None], axis=2)
-        return away.argmin(1).astype(np.int32)
+        return np.asarray(away.argmin(1), np.int32)
 
     @cached_property
     def weights(self) -> Float32:
@@ -57,7 +57,7 @@ class Layout:
         away = np.linalg.norm(self.places[:, None] - inner[None], axis=2).min(1)
         weights[away < 0.05] = 3
         weights[self.landmarks.argmax(1)] = 6
-        return weights / weights.mean()
+        return np.asarray(weights / weights.mean(), np.float32)
 
     def bilinear(self, size: int) -> tuple[Int32, Float32]:
         """Texels `(468, 4)` and weights that sample a map of `size` x `size` at the places."""

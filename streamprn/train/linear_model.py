@@ -103,13 +103,16 @@ class LinearModel:
         said = _described(folder, len(vertices))
         count = int(said["head_vertices"])
         mean = vertices[:count]
-        inside = [(quad, name) for quad, name in zip(faces, materials, strict=True)
-                  if max(quad) < count]
+        inside = [
+            (quad, name) for quad, name in zip(faces, materials, strict=True) if max(quad) < count
+        ]
         face = [quad for quad, name in inside if name == FACE_MATERIAL]
         back = [quad for quad, name in inside if name != FACE_MATERIAL]
         identities, expressions = _files(folder)
-        offsets = [_read_vertices(path, len(vertices))[:count] - mean
-                   for path in (*identities, *expressions)]
+        offsets = [
+            _read_vertices(path, len(vertices))[:count] - mean
+            for path in (*identities, *expressions)
+        ]
         landmarks = np.array(said["landmarks68"], np.int32)
         if landmarks.shape != (68,) or landmarks.max() >= count or not face or not identities:
             raise InputError(

@@ -10,6 +10,7 @@ read at each point's place in the UV plane. The idea of a position map is PRN's 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,7 +116,7 @@ class PointNetwork(nn.Module):
         channels = size.encoder
         last, side = channels[-1], size.input // 32
         layers: list[nn.Module] = [ConvNorm(3, channels[0], 2)]
-        for inputs, outputs in zip(channels, channels[1:], strict=False):
+        for inputs, outputs in pairwise(channels):
             layers += [ConvNorm(inputs, outputs, 2), Residual(outputs)]
         self.encoder = nn.Sequential(*layers)
         few = last // 4
@@ -176,7 +177,7 @@ def face_basis(shape: Float32, count: int) -> tuple[Float32, Float32]:
     Returns:
         `(468, 3)` and `(count, 468, 3)`, image axes, z away, the mean's largest coordinate 1.
     """
-    image = shape * np.float32([1, -1, -1])
+    image = shape * np.array([1, -1, -1], np.float32)
     mean = image.mean(0)
     middle = mean.mean(0)
     unit = float(np.abs(mean - middle).max())
@@ -202,7 +203,9 @@ def multiply_accumulates(network: nn.Module, crop: Tensor) -> int:
             total += layer.weight.numel()
 
     kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-    hooks = [one.register_forward_hook(count) for one in network.modules() if isinstance(one, kinds)]
+    hooks = [
+        one.register_forward_hook(count) for one in network.modules() if isinstance(one, kinds)
+    ]
     with torch.no_grad():
         network(crop)
     for hook in hooks:

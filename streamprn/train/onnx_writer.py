@@ -76,7 +76,7 @@ def _write(writer: _Writer, network: PointNetwork) -> None:
     points = writer.node("Add", [_linear_face(writer, network, vector), residual])
     half = network.side / 2
     points = writer.node("Mul", [points, writer.array(np.float32(half))])
-    corner = np.float32([half, half, 0]).reshape(1, 3, 1)
+    corner = np.array([half, half, 0], np.float32).reshape(1, 3, 1)
     points = writer.node("Add", [points, writer.array(corner)])
     writer.node("Transpose", [points], output="points", perm=[0, 2, 1])
     trust = writer.node("Relu", [writer.linear(network.trust[0], vector)])

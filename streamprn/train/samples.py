@@ -118,15 +118,15 @@ class Sampler:
         done = augment.finish(image, other, rng)
         if rng.random() < 0.5:
             done = np.ascontiguousarray(done[:, ::-1])
-            points = points[self._mirror] * np.float32([-1, 1, 1])
+            points = points[self._mirror] * np.array([-1, 1, 1], np.float32)
         return done, points, is_face
 
-    def _face(
-        self, face: int, head: Float32, view: _View, rng: Rng
-    ) -> tuple[Float32, Float32]:
+    def _face(self, face: int, head: Float32, view: _View, rng: Rng) -> tuple[Float32, Float32]:
         if rng.random() < OWN:
             return self._own(face, view, rng)
-        return self._render(face, head, self._turn(face, self._yaw(face, rng), _pitch(rng)), view, rng)
+        return self._render(
+            face, head, self._turn(face, self._yaw(face, rng), _pitch(rng)), view, rng
+        )
 
     def _no_face(self, face: int, head: Float32, rng: Rng) -> tuple[Float32, Float32]:
         """The back of a head, surroundings alone, a crop beside the face, a face upside down."""
@@ -164,8 +164,12 @@ class Sampler:
         """The rotation of a face, turned to a yaw and by a pitch, degrees."""
         d = -math.radians(yaw - float(self._data.angles[face, 1]))
         p = math.radians(pitch)
-        about_y = np.array([[math.cos(d), 0, math.sin(d)], [0, 1, 0], [-math.sin(d), 0, math.cos(d)]])
-        about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
+        about_y = np.array(
+            [[math.cos(d), 0, math.sin(d)], [0, 1, 0], [-math.sin(d), 0, math.cos(d)]]
+        )
+        about_x = np.array(
+            [[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]]
+        )
         return np.asarray(about_x @ about_y @ self._data.rotation[face], np.float32)
 
     def _place(self, points: Float32, view: _View) -> tuple[float, Float32]:
@@ -178,7 +182,9 @@ class Sampler:
     def _normalise(self, points: Float32) -> Float32:
         """Pixels of the crop, z to the camera, to the units of `Batch.points`."""
         half = np.float32(self._size / 2)
-        out = (points + np.float32([0.5, 0.5, 0])) / half - np.float32([1, 1, 0])
+        out = (points + np.array([0.5, 0.5, 0], np.float32)) / half - np.array(
+            [1, 1, 0], np.float32
+        )
         out[:, 2] = out[:, 2].mean() - out[:, 2]
         return np.asarray(out, np.float32)
 
@@ -209,15 +215,16 @@ class Sampler:
         points = data.shape[face] @ whole
         scale, shift = self._place(points, view)
         moved = np.append(shift, 0).astype(np.float32)
-        drawn = raster.rasterise(
-            scale * (head @ whole) + moved, self._mesh.triangles, self._size, self._size
-        )
+        placed = np.asarray(scale * (head @ whole) + moved, np.float32)
+        drawn = raster.rasterise(placed, self._mesh.triangles, self._size, self._size)
         at = self._texture_places(face, head, rng, bald=bald)
         source = attributes.interpolate(drawn, self._mesh.triangles, at, _OUTSIDE)
         seen = cv2.remap(crop, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         alpha = cv2.erode(seen[:, :, 3], np.ones((3, 3), np.uint8))
         alpha = cv2.GaussianBlur(alpha, (3, 3), 0).astype(np.float32)[:, :, None] / 255
-        around = augment.background(self._around(face, view, rng), self._other(rng), self._size, rng)
+        around = augment.background(
+            self._around(face, view, rng), self._other(rng), self._size, rng
+        )
         image = seen[:, :, :3].astype(np.float32) * alpha + around * (1 - alpha)
         return image, self._normalise(scale * points + moved)
 

@@ -107,9 +107,7 @@ class Teacher:
         depth = (points[:, 2] - points[:, 2].mean()) * rule.depth_scale(roi)
         return np.column_stack([flat, depth]).astype(np.float32)
 
-    def _average(
-        self, rgb: UInt8, roi: Roi, rng: np.random.Generator
-    ) -> tuple[Float32, float]:
+    def _average(self, rgb: UInt8, roi: Roi, rng: np.random.Generator) -> tuple[Float32, float]:
         last = rgb.shape[1] - 1
         mirrored = np.ascontiguousarray(rgb[:, ::-1])
         looks = []

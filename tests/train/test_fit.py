@@ -11,12 +11,21 @@ import time
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch missing: make test-train")
+pytest.importorskip("torch", reason="PyTorch missing: make test-train")
+
+import torch
 
 from streamprn.engines.engine import open_engine
 from streamprn.errors import EngineError, InputError
 from streamprn.train.export import About, export
-from streamprn.train.fit import CHECKPOINT, Settings, Trainer, load_checkpoint, new_network, trust_of
+from streamprn.train.fit import (
+    CHECKPOINT,
+    Settings,
+    Trainer,
+    load_checkpoint,
+    new_network,
+    trust_of,
+)
 from streamprn.train.graph import GraphNetwork
 from streamprn.train.samples import Sampler
 
@@ -130,8 +139,20 @@ def test_the_program_trains_exports_and_reconstructs(run, portraits, tmp_path):
 
     engine = str(tmp_path / "engine")
     assert main(["train", "export", str(run[0]), "--output", engine]) == 0
-    assert main(["reconstruct", "--engine", engine, "--min-score", "0", str(portraits / "0.png"),
-                 str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            [
+                "reconstruct",
+                "--engine",
+                engine,
+                "--min-score",
+                "0",
+                str(portraits / "0.png"),
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     assert list((tmp_path / "out").rglob("*.obj"))
 
 
@@ -152,7 +173,9 @@ def test_a_packaged_network_says_in_pytorch_what_it_says_in_its_engine(name, dat
 
 
 def test_training_can_go_on_from_a_packaged_network(labels, tmp_path):
-    Trainer(labels, tmp_path / "run", settings(network="facemesh", steps=2, batch=2, rate=1e-5)).run()
+    Trainer(
+        labels, tmp_path / "run", settings(network="facemesh", steps=2, batch=2, rate=1e-5)
+    ).run()
     export(tmp_path / "run", tmp_path / "engine", About("further", precisions=("fp32",)))
     engines = [open_engine(one, backend="onnxruntime") for one in ("facemesh", tmp_path / "engine")]
     crop = np.random.default_rng(0).random((1, 192, 192, 3), np.float32)

@@ -56,7 +56,9 @@ def test_a_second_call_does_not_teach_again(labels, head_model, portraits, tmp_p
     (folder / dataset.CARD).unlink()
     monkeypatch.setattr("streamprn.train.label._teach_part", lambda part: pytest.fail(str(part)))
     done = []
-    label([portraits], head_model, folder, rules=RULES, tell=lambda n, total: done.append((n, total)))
+    label(
+        [portraits], head_model, folder, rules=RULES, tell=lambda n, total: done.append((n, total))
+    )
     assert done == [(11, 11)]
     np.testing.assert_array_equal(Dataset.open(folder).points, Dataset.open(labels).points)
 
@@ -95,7 +97,9 @@ def test_the_fit_finds_what_a_face_was_made_of(head_model):
     true[:, -1] = rng.uniform(0, 1, 5)
     shape = np.stack([rows @ (model.mean + np.tensordot(one, model.basis, 1)) for one in true])
     angle = np.radians(25)
-    turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    turn = np.array(
+        [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
+    )
     points = ((5 * shape @ turn.T + [90, -80, 0]) * FLIP).astype(np.float32)
     fit = LinearFit(model, rows, np.ones(468, np.float32))(points, rounds=12)
     assert fit.residual(points).max() < 0.4
