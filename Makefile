@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda test-tensorrt-api clean
+.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda test-tensorrt-api test-train clean
 help:
 	@echo "make demo    set up and run the main job on the embedded default (CPU, offline)"
 	@echo "make test    set up and run lint, types, import contracts and all tests"
@@ -11,6 +11,7 @@ help:
 	@echo "make peers   set up .venv-peers, for streamprn bench --against mediapipe"
 	@echo "make test-gpu     on a machine with an NVIDIA GPU: run what needs one, print the figures"
 	@echo "make test-pycuda  compile PyCUDA and check the calls to it; needs no GPU"
+	@echo "make test-train   set up .venv-train with PyTorch and train for a minute"
 	@echo "make test-tensorrt-api  check the calls to TensorRT 10 and 11; needs no GPU"
 
 $(VENV)/bin/python:
@@ -76,6 +77,17 @@ test-pycuda: $(VENV)/.test
 # Downloads the bindings of TensorRT 10 and 11 (3 MB) and checks the names that are called.
 test-tensorrt-api: $(VENV)/.test
 	$(BIN)/python tools/check_tensorrt_api.py
+
+# PyTorch is large: an environment of its own, and its CPU build where an index has it.
+test-train: .venv-train/.done
+	.venv-train/bin/python -m pytest tests/train -v
+.venv-train/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0+cpu' \
+	  || .venv-train/bin/python -m pip install --quiet --disable-pip-version-check 'torch>=2.4'
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[train,demo,onnxruntime]' 'pytest>=8' 'pytest-benchmark>=5' 'pytest-timeout>=2.3'
+	@touch $@
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache out

@@ -21,7 +21,6 @@ from streamprn.errors import InputError, StreamPRNError
 from streamprn.records import Roi
 
 if TYPE_CHECKING:
-    from streamprn.engines.topology import Topology
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from streamprn.apps.datasets import Truth
     from streamprn.apps.reconstruction import Reconstruction, Reconstructor
     from streamprn.engines.protocol import CropRule
+    from streamprn.engines.topology import Topology
     from streamprn.records import Float32, Float64, UInt8
 
 YAW_BINS = ((0, 30), (30, 60), (60, 90))

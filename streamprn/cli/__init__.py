@@ -62,6 +62,7 @@ COMMANDS = (
     Command("swap", "put one face onto another"),
     Command("edit", "replace a part of a face: eyes, brows, nose, lips"),
     Command("evaluate", "accuracy on a data set in the AFLW2000-3D layout"),
+    Command("train", "an engine of your own: label pictures, fit a network, export it"),
     Command("engine", "list, import, export, build and verify engines"),
     Command("doctor", "what this machine has, and what `run` would use"),
 )

@@ -1,0 +1,188 @@
+"""These need PyTorch, which `make test-train` installs and `make test` does not."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch missing: make test-train")
+
+import torch
+
+from streamprn.engines.engine import open_engine
+from streamprn.errors import EngineError, InputError
+from streamprn.train.export import About, export
+from streamprn.train.fit import (
+    CHECKPOINT,
+    Settings,
+    Trainer,
+    load_checkpoint,
+    new_network,
+    trust_of,
+)
+from streamprn.train.graph import GraphNetwork
+from streamprn.train.samples import Sampler
+
+SETTINGS = Settings(steps=8, batch=8, width=0.34, threads=1, device="cpu")
+
+
+def settings(**changed):
+    from dataclasses import replace
+
+    return replace(SETTINGS, **changed)
+
+
+@pytest.fixture(scope="module")
+def run(labels, tmp_path_factory):
+    """A run of 60 steps; its folder and first and last report."""
+    folder = tmp_path_factory.mktemp("run")
+    Trainer(labels, folder, settings(steps=1)).run()
+    Trainer(labels, folder, settings(steps=60, batch=8, rate=3e-3)).run()
+    history = json.loads((folder / "history.json").read_text())
+    return folder, history[0], history[-1]
+
+
+def test_training_makes_the_error_on_held_out_faces_smaller(run):
+    _, first, last = run
+    assert last["step"] == 60
+    # As they are, the mean face in the middle is near already.
+    for yaw in ("60", "85"):
+        assert last["error_percent"][yaw] < 0.8 * first["error_percent"][yaw]
+
+
+def test_a_run_that_is_resumed_ends_as_one_that_was_not(labels, tmp_path):
+    Trainer(labels, tmp_path / "whole", settings(steps=6)).run()
+    _stop_after(labels, tmp_path / "parts", 3)
+    Trainer(labels, tmp_path / "parts", settings(steps=6)).run()
+    whole, parts = (
+        load_checkpoint(tmp_path / name, torch.device("cpu"))["mean"] for name in ("whole", "parts")
+    )
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=0, atol=0)
+
+
+def _stop_after(labels, folder, steps):
+    """Interrupt a run of six steps after some of them."""
+    trainer = Trainer(labels, folder, settings(steps=6))
+    step = trainer._step
+
+    def stopping(batch):
+        if trainer.state.step == steps:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    trainer._step = stopping
+    with contextlib.suppress(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.state.step == steps
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(labels, tmp_path):
+    command = [sys.executable, "-m", "streamprn", "train", "fit", str(labels), "--output"]
+    command += [str(tmp_path / "run"), "--minutes", "5", "--batch", "4", "--width", "0.34"]
+    command += ["--save-every", "1", "--device", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"NO_COLOR": "1"})
+    try:
+        checkpoint = tmp_path / "run" / CHECKPOINT
+        deadline = time.monotonic() + 100
+        while not checkpoint.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert checkpoint.exists(), process.poll()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=20)
+    done = load_checkpoint(tmp_path / "run", torch.device("cpu"))["state"]["step"]
+    assert done > 0
+    told = []
+    again = settings(steps=done + 2, batch=4)
+    Trainer(labels, tmp_path / "run", again, tell=told.append).run()
+    assert f"from step {done}" in told[0]
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(labels, run):
+    with pytest.raises(InputError, match="another batch, width"):
+        Trainer(labels, run[0], settings(batch=16, width=0.5))
+
+
+def test_an_exported_engine_gives_the_points_of_the_network(run, data, tmp_path):
+    folder = tmp_path / "engine"
+    export(run[0], folder, About("mine", licence="CC0-1.0", notes="## Limits\n\nMany."))
+    saved = load_checkpoint(run[0], torch.device("cpu"))
+    network = new_network("prn", saved["settings"]["width"], None)
+    network.load_state_dict(saved["mean"])
+    images = Sampler(data).held_out(30.0, 2).images.astype(np.float32) / 255
+    with torch.no_grad():
+        points, logits = network.eval()(torch.from_numpy(images).permute(0, 3, 1, 2))
+    wanted = points.permute(0, 2, 1).numpy() * [64, 64, -64] + [63.5, 63.5, 0]
+    for backend, precision, bound in (("openvino", "fp32", 0.05), ("onnxruntime", "fp16", 0.3)):
+        engine = open_engine(folder, backend=backend, precision=precision)
+        inference = engine.infer(images)
+        for surface, one in zip(inference.surfaces, wanted, strict=True):
+            np.testing.assert_allclose(surface.points, one, atol=bound)
+        np.testing.assert_allclose(inference.scores, torch.sigmoid(logits), atol=0.01)
+        engine.close()
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "## Limits" in card
+    assert "| own |" in card
+    with pytest.raises(EngineError, match="exists already"):
+        export(run[0], folder, About("mine"))
+
+
+def test_the_program_trains_exports_and_reconstructs(run, portraits, tmp_path):
+    from streamprn.cli import main
+
+    engine = str(tmp_path / "engine")
+    assert main(["train", "export", str(run[0]), "--output", engine]) == 0
+    assert (
+        main(
+            [
+                "reconstruct",
+                "--engine",
+                engine,
+                "--min-score",
+                "0",
+                str(portraits / "0.png"),
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
+    assert list((tmp_path / "out").rglob("*.obj"))
+
+
+@pytest.mark.parametrize("name", ["facemesh", "facemesh2"])
+def test_a_packaged_network_says_in_pytorch_what_it_says_in_its_engine(name, data):
+    network = GraphNetwork(name)
+    images = Sampler(data, network.side).held_out(None, 1).images.astype(np.float32) / 255
+    with torch.no_grad():
+        points, logits = network(torch.from_numpy(images).permute(0, 3, 1, 2))
+    engine = open_engine(name, backend="onnxruntime")
+    inference = engine.infer(images)
+    half = network.side / 2
+    wanted = inference.surfaces[0].points[:468]
+    np.testing.assert_allclose(
+        points[0, :2].T.numpy() * half + half - 0.5, wanted[:, :2], atol=0.01
+    )
+    assert float(torch.sigmoid(logits)[0]) == pytest.approx(float(inference.scores[0]), abs=1e-3)
+
+
+def test_training_can_go_on_from_a_packaged_network(labels, tmp_path):
+    Trainer(
+        labels, tmp_path / "run", settings(network="facemesh", steps=2, batch=2, rate=1e-5)
+    ).run()
+    export(tmp_path / "run", tmp_path / "engine", About("further", precisions=("fp32",)))
+    engines = [open_engine(one, backend="onnxruntime") for one in ("facemesh", tmp_path / "engine")]
+    crop = np.random.default_rng(0).random((1, 192, 192, 3), np.float32)
+    ours, theirs = (engine.infer(crop).surfaces[0].points for engine in engines)
+    assert 0 < np.abs(ours - theirs).max() < 10
+
+
+def test_the_score_is_one_half_at_an_error_of_eight_percent():
+    scores = trust_of(torch.tensor([0.0, 0.08, 0.4]))
+    assert scores.tolist() == pytest.approx([1, 0.5, 1 / 26])
