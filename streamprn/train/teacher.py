@@ -10,6 +10,7 @@ import numpy as np
 
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
+from streamprn.engines.head import HeadShape
 from streamprn.engines.protocol import CropRule
 from streamprn.kernels import warp
 from streamprn.records import FrameImage, Roi
@@ -54,6 +55,7 @@ class Teacher:
     def __init__(self, looks: int = 6) -> None:
         self._looks = looks
         self._engine = open_engine("facemesh2", threads=1, max_batch=1)
+        self._head = HeadShape(self._engine.topology)
         self._detector = open_detector("short", threads=1)
         self._mirror = load_layout().mirror
 
@@ -94,7 +96,9 @@ class Teacher:
     def _next(self, rgb: UInt8, roi: Roi) -> Roi:
         crop = warp.warp_rgb(rgb, self._engine.crop.frame_from_crop(roi), self._engine.crop.size)
         (surface,) = self._engine.infer(crop).surfaces
-        return self._engine.crop.next_roi(roi, *surface.outline())
+        box, landmarks = surface.outline()
+        turn = self._head.fit(landmarks).turn
+        return self._engine.crop.next_roi(roi, box, landmarks, turn)
 
     def _look(self, rgb: UInt8, roi: Roi) -> Float32:
         """`(468, 3)` pixels of the picture, z of mean 0."""
