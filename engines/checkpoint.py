@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numba
 import numpy as np
 
 from streamprn.errors import EngineError
+from streamprn.kernels._jit import cpu_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -306,7 +306,7 @@ def _crc_tables() -> NDArray[np.uint32]:
 _TABLES: Final = _crc_tables()
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@cpu_loop()
 def _crc32c(data: NDArray[np.uint8], tables: NDArray[np.uint32]) -> np.uint32:
     crc = np.uint32(0xFFFFFFFF)
     whole = data.size - data.size % 8

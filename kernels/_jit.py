@@ -7,6 +7,8 @@ stamp.
 
 from __future__ import annotations
 
+import logging
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from streamprn import paths
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+_log = logging.getLogger("streamprn.kernels")
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Contraction and reassociation only: NaN and infinity keep their meaning.
@@ -36,6 +39,8 @@ def maths(function: F) -> F:
 def cpu_loop(*, fastmath: bool = False) -> Callable[[F], F]:
     """Compile a CPU loop: releases the GIL, cached below `STREAMPRN_HOME` (or NUMBA_CACHE_DIR).
 
+    Where that cannot be written it is cached among the temporary files, or not at all.
+
     Its arguments are arrays, scalars and plain tuples. The index of the cache would refer to the
     class of a NamedTuple by name, and could not be read once a later version renames the class.
 
@@ -44,14 +49,15 @@ def cpu_loop(*, fastmath: bool = False) -> Callable[[F], F]:
     """
 
     def compile_(function: F) -> F:
-        with _cache_at_home():
+        with _cache_at_home() as cached:
             compiled: F = numba.njit(
                 nogil=True,
-                cache=True,
+                cache=cached,
                 error_model="numpy",
                 fastmath=NAN_SAFE if fastmath else False,
             )(function)
         _stamp_with_maths(compiled)
+        _keep_going_without_cache(compiled)
         return compiled
 
     return compile_
@@ -80,15 +86,19 @@ def inner(*, fastmath: bool = False) -> Callable[[F], F]:
 
 
 @contextmanager
-def _cache_at_home() -> Iterator[None]:
+def _cache_at_home() -> Iterator[bool]:
     """Let Numba choose our cache for what is declared inside; other packages keep theirs.
 
     It chooses when a function is declared, and by a setting of the whole process.
+
+    Yields:
+        Whether there is a place for a cache.
     """
     given = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = given or str(paths.cache() / "kernels")
+    folder = paths.writable(Path(given) if given else paths.cache() / "kernels")
+    numba.config.CACHE_DIR = str(folder or "")
     try:
-        yield
+        yield folder is not None
     finally:
         numba.config.CACHE_DIR = given
 
@@ -103,6 +113,25 @@ def _stamp_with_maths(compiled: Any) -> None:
     cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if cache_file is not None and hasattr(cache_file, "_source_stamp"):
         cache_file._source_stamp = (cache_file._source_stamp, _maths_stamp())
+
+
+def _keep_going_without_cache(compiled: Any) -> None:
+    """Let a cache that cannot be read or written any more, as on a full disk, end no program."""
+    cache = compiled._cache
+
+    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except (OSError, EOFError, pickle.PickleError) as error:
+                _log.debug("%s: compiled without its cache: %s", compiled.__name__, error)
+                return None
+
+        return call
+
+    if hasattr(cache, "_cache_file"):
+        cache.load_overload = guarded(cache.load_overload)
+        cache.save_overload = guarded(cache.save_overload)
 
 
 def output(out: Any, shape: tuple[int, ...], dtype: DTypeLike, name: str = "out") -> Any:

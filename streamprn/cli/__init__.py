@@ -81,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbose = "--verbose" in arguments
     # OpenCV would add lines of its own about damaged pictures, which our errors name.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    if verbose:
+        from streamprn.cli.console import configure_logging
+
+        configure_logging("debug")
     try:
         return _dispatch(arguments)
     except StreamPRNError as error:
