@@ -130,5 +130,5 @@ class Server:
 def route_log() -> None:
     """Let uvicorn's errors go where the project's go; clients cannot fill the log with warnings."""
     log = logging.getLogger("uvicorn.error")
-    log.handlers, log.propagate = logging.getLogger("streamprn").handlers, False
+    log.handlers, log.propagate = [*logging.getLogger("streamprn").handlers], False
     log.setLevel(logging.ERROR)

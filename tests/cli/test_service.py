@@ -68,8 +68,8 @@ def test_a_service_is_steered_reloaded_watched_and_stopped(start, streamprn, els
     wrong = streamprn("ctl", "remove", "bb", *at)
     assert (wrong.code, "there is no stream 'bb'" in wrong.error) == (2, True)
 
-    code, err, seconds = process.signal(signal.SIGTERM)
-    assert (code, seconds < 1.5) == (0, True)
+    code, err, _ = process.signal(signal.SIGTERM)
+    assert code == 0  # 143 where it took longer than 0.7 s
     _until(told, "STOPPING=1")
     lines = [json.loads(line) for line in (said + err).splitlines() if line.startswith("{")]
     assert len({line["run"] for line in lines}) == 1
