@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from streamprn.apps import textures
-from streamprn.apps.meshes import PUPIL_DISTANCE_M, Mesh
+from streamprn.apps.meshes import Mesh, metres_per_pixel
 from streamprn.engines.face import HostFace
 from streamprn.engines.geometry import FaceGeometry
-from streamprn.engines.protocol import OUTER_EYE_CORNERS
 from streamprn.kernels import normals, raster, sampling, uv, visibility, warp
 from streamprn.records import FrameImage
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from streamprn.engines.topology import Topology
     from streamprn.records import Detection, Face, Float32, Float64, Pose, Roi, UInt8
 
-# The outer corners of the eyes are about this many pupil distances apart.
-_OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
 # In pictures up to this longer side one pass finds faces down to about a tenth of it.
 _ONE_PASS_PX = 640
 
@@ -165,9 +162,7 @@ class Reconstruction:
     @property
     def metres_per_pixel(self) -> float:
         """An estimate from the width between the outer eye corners, free of the head's pose."""
-        right, left = (self.landmarks[index] for index in OUTER_EYE_CORNERS)
-        width = float(np.linalg.norm(left - right)) / _OUTER_CORNERS_PER_PUPIL_DISTANCE
-        return PUPIL_DISTANCE_M / max(width, 1e-3)
+        return metres_per_pixel(self.landmarks)
 
     def mesh(
         self,

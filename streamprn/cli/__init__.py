@@ -55,6 +55,7 @@ COMMANDS = (
     Command("demo", "the whole pipeline on a short clip of its own, offline"),
     Command("run", "video sources in, dense 3D faces out over ZeroMQ"),
     Command("watch", "subscribe: a live table, or JSON lines"),
+    Command("export", "a recording to JSON lines, CSV, Parquet, OBJ, animated GLB"),
     Command("bench", "latency and throughput of every stage and end to end"),
     Command("reconstruct", "pictures to meshes, landmarks, pose, depth, texture"),
     Command("swap", "put one face onto another"),
