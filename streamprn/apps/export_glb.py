@@ -42,6 +42,7 @@ class _Track:
         base: `(N, 3)` float32, the first frame in the head's own axes and units.
         position: accessor of the base.
         normal: accessor of its normals.
+        texture: number of its texture, or None.
         targets: accessors of the offsets, one for each frame but the first.
         frames: `seq` of each frame.
         times: seconds.
@@ -54,6 +55,7 @@ class _Track:
     base: Float32
     position: int
     normal: int
+    texture: int | None = None
     targets: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -135,8 +137,6 @@ class GlbWriter:
         self._metres = self._metres or metres_per_pixel(face.landmarks)
         if self._start_s is None:
             self._start_s = frame.time_s
-            if frame.textures.get(face.id) is not None:
-                self._builder.add_texture(frame.textures[face.id])
         own = _in_head(vertices, pose)
         track = self._tracks.get(key)
         if track is None:
@@ -147,6 +147,8 @@ class GlbWriter:
                 self._builder.add(own, gltf.FLOAT, "VEC3", bounds=True),
                 self._builder.add(upward_normals(own, topology), gltf.FLOAT, "VEC3"),
             )
+            if face.id in frame.textures:
+                track.texture = self._builder.add_texture(frame.textures[face.id])
         else:
             offsets = own - track.base
             track.targets.append(self._builder.add(offsets, gltf.FLOAT, "VEC3", bounds=True))
@@ -192,7 +194,7 @@ class GlbWriter:
         nodes, meshes = [], []
         for number, (key, track) in enumerate(self._tracks.items()):
             name = f"{key[0]}-{face_name(key)}"
-            meshes.append(self._mesh(name, track))
+            meshes.append(self._mesh(name, number, track))
             nodes.append(_node(name, number, track))
             animation.add(number, track)
         document: dict[str, Any] = {
@@ -200,9 +202,9 @@ class GlbWriter:
             "scenes": [{"name": key[0], "nodes": list(range(len(nodes)))}],
             "nodes": nodes,
             "meshes": meshes,
-            "materials": [self._material()],
+            "materials": [_material(track) for track in self._tracks.values()],
         }
-        if self._builder.has_texture:
+        if any("extensions" in material for material in document["materials"]):
             document["extensionsUsed"] = [gltf.UNLIT]
         if animation.channels:
             document["animations"] = [
@@ -214,7 +216,7 @@ class GlbWriter:
             ]
         return document
 
-    def _mesh(self, name: str, track: _Track) -> dict[str, Any]:
+    def _mesh(self, name: str, material: int, track: _Track) -> dict[str, Any]:
         _, indices, uv = self._shared[id(track.topology)]
         primitive: dict[str, Any] = {
             "attributes": {
@@ -223,7 +225,7 @@ class GlbWriter:
                 "TEXCOORD_0": uv,
             },
             "indices": indices,
-            "material": 0,
+            "material": material,
             "mode": 4,
         }
         mesh: dict[str, Any] = {"name": name, "primitives": [primitive]}
@@ -234,15 +236,16 @@ class GlbWriter:
             mesh["extras"] = {"targetNames": [f"frame {seq}" for seq in track.frames[1:]]}
         return mesh
 
-    def _material(self) -> dict[str, Any]:
-        surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
-        material = {"name": "face", "doubleSided": True, "pbrMetallicRoughness": surface}
-        if self._builder.has_texture:
-            surface["baseColorTexture"] = {"index": 0}
-            material["extensions"] = {gltf.UNLIT: {}}
-        else:
-            surface["baseColorFactor"] = _SKIN
-        return material
+
+def _material(track: _Track) -> dict[str, Any]:
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
+    material = {"name": "face", "doubleSided": True, "pbrMetallicRoughness": surface}
+    if track.texture is None:
+        surface["baseColorFactor"] = _SKIN
+    else:  # the light of the picture is in its colours already
+        surface["baseColorTexture"] = {"index": track.texture}
+        material["extensions"] = {gltf.UNLIT: {}}
+    return material
 
 
 def _node(name: str, mesh: int, track: _Track) -> dict[str, Any]:

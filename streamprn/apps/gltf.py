@@ -47,7 +47,7 @@ class Builder:
         self._data = data or io.BytesIO()
         self._views: list[dict[str, Any]] = []
         self._accessors: list[dict[str, Any]] = []
-        self._image_view: int | None = None
+        self._image_views: list[int] = []
 
     def add(
         self,
@@ -84,14 +84,10 @@ class Builder:
         self._accessors.append(accessor)
         return len(self._accessors) - 1
 
-    def add_texture(self, texture: UInt8) -> None:
-        """Append the picture of the only texture, `(H, W, 3)` uint8 sRGB, as PNG."""
-        self._image_view = self._view(images.encode_png(texture), None)
-
-    @property
-    def has_texture(self) -> bool:
-        """Whether `add_texture` was called."""
-        return self._image_view is not None
+    def add_texture(self, texture: UInt8) -> int:
+        """Append a picture `(H, W, 3)` uint8 sRGB as PNG and return the number of its texture."""
+        self._image_views.append(self._view(images.encode_png(texture), None))
+        return len(self._image_views) - 1
 
     def _view(self, data: bytes, target: int | None) -> int:
         view: dict[str, Any] = {"buffer": 0, "byteOffset": self.size, "byteLength": len(data)}
@@ -108,8 +104,8 @@ class Builder:
         """Write the whole GLB.
 
         Args:
-            document: the scene: all but `asset`, `accessors`, `bufferViews`, `buffers` and what
-                belongs to the texture.
+            document: the scene: all but `asset`, `accessors`, `bufferViews`, `buffers`, `images`,
+                `samplers` and `textures`.
             file: open for writing.
 
         Raises:
@@ -138,13 +134,17 @@ class Builder:
             "bufferViews": self._views,
             "buffers": [{"byteLength": self.size}],
         }
-        if self._image_view is not None:
-            parts["images"] = [{"bufferView": self._image_view, "mimeType": "image/png"}]
+        if self._image_views:
+            parts["images"] = [
+                {"bufferView": view, "mimeType": "image/png"} for view in self._image_views
+            ]
             # 33071 clamps to the edge, 9729 and 9987 are linear and trilinear filtering.
             parts["samplers"] = [
                 {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}
             ]
-            parts["textures"] = [{"source": 0, "sampler": 0}]
+            parts["textures"] = [
+                {"source": number, "sampler": 0} for number in range(len(self._image_views))
+            ]
         return parts
 
 

@@ -155,8 +155,7 @@ def write_glb(mesh: Mesh, path: Path) -> list[Path]:
         attributes["TEXCOORD_0"] = builder.add(
             gltf.texture_coordinates(mesh.uv), gltf.FLOAT, "VEC2"
         )
-        material["baseColorTexture"] = {"index": 0}
-        builder.add_texture(mesh.texture)
+        material["baseColorTexture"] = {"index": builder.add_texture(mesh.texture)}
     elif mesh.colours is not None:
         attributes["COLOR_0"] = builder.add(
             _linear_rgba(mesh.colours), gltf.UINT16, "VEC4", normalised=True

@@ -121,12 +121,11 @@ class _Stream:
     def learn(self, topology: TopologyMessage) -> None:
         """Note what the vertices mean from now on."""
         known = self.topology
-        if known is not None and (known.name, len(known.texel)) != (
-            topology.name,
-            len(topology.texel),
-        ):
+        if known is None:
+            self.topology = topology
+        elif (known.name, len(known.texel)) != (topology.name, len(topology.texel)):
+            self.topology = topology
             self.session += 1
-        self.topology = topology
 
 
 def _step_ns(last: FrameMessage, message: FrameMessage, *, again: bool) -> int:

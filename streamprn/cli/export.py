@@ -95,7 +95,7 @@ def _progress(console: Console) -> Iterator[Callable[[int, int, int], None]]:
             nonlocal due
             if time.monotonic() >= due:
                 due = time.monotonic() + _LINE_S
-                console.print(f"{frames} frames read, {done} of {total} files done ...")
+                console.print(f"frame {frames}, file {done + 1} of {total} ...")
 
         yield say
         return
@@ -106,7 +106,7 @@ def _progress(console: Console) -> Iterator[Callable[[int, int, int], None]]:
         task = progress.add_task("export", total=None)
 
         def show(done: int, total: int, frames: int) -> None:
-            text = f"{frames} frames, file {done + 1} of {total}"
+            text = f"frame {frames}, file {done + 1} of {total}"
             progress.update(
                 task, description=text, completed=done, total=total if total > 1 else None
             )
