@@ -7,14 +7,13 @@ defines the metre, so GLB files carry the same pixels under a node whose scale m
 
 from __future__ import annotations
 
-import json
-import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.apps import decimals, images
+from streamprn.apps import decimals, gltf, images
+from streamprn.engines.head import OUTER_EYE_CORNERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
 
 # The mean distance between adult pupils: what turns pixels into metres, as no picture tells it.
 PUPIL_DISTANCE_M = 0.063
-
-_FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
-_ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
+# The outer corners of the eyes are about this many pupil distances apart.
+_OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,17 @@ class Mesh:
         normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         good = np.einsum("ij,ij->i", normal, normal) > 0
         return self if good.all() else replace(self, triangles=self.triangles[good])
+
+
+def metres_per_pixel(landmarks: Float32) -> float:
+    """An estimate from the width between the outer eye corners, free of the head's pose.
+
+    Args:
+        landmarks: `(68, 3)` float32, pixels (or any other unit: then metres of that unit).
+    """
+    right, left = (landmarks[index] for index in OUTER_EYE_CORNERS)
+    width = float(np.linalg.norm(left - right)) / _OUTER_CORNERS_PER_PUPIL_DISTANCE
+    return PUPIL_DISTANCE_M / max(width, 1e-3)
 
 
 def write_obj(mesh: Mesh, path: Path) -> list[Path]:
@@ -135,126 +144,40 @@ def write_glb(mesh: Mesh, path: Path) -> list[Path]:
     The vertices stay in pixels about their centre; the node's scale turns them into metres. The
     material is unlit, as the picture's light is in its colours already.
     """
-    builder = _GlbBuilder()
+    builder = gltf.Builder()
     centre = mesh.vertices.mean(axis=0)
     attributes = {
-        "POSITION": builder.add(mesh.vertices - centre, _FLOAT, "VEC3", bounds=True),
-        "NORMAL": builder.add(_unit(mesh.normals), _FLOAT, "VEC3"),
+        "POSITION": builder.add(mesh.vertices - centre, gltf.FLOAT, "VEC3", bounds=True),
+        "NORMAL": builder.add(_unit(mesh.normals), gltf.FLOAT, "VEC3"),
     }
     material: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     if mesh.texture is not None and mesh.uv is not None:
-        flipped = np.stack([mesh.uv[:, 0], 1.0 - mesh.uv[:, 1]], axis=1)
-        attributes["TEXCOORD_0"] = builder.add(flipped, _FLOAT, "VEC2")
-        material["baseColorTexture"] = {"index": 0}
-        builder.add_texture(mesh.texture)
+        attributes["TEXCOORD_0"] = builder.add(
+            gltf.texture_coordinates(mesh.uv), gltf.FLOAT, "VEC2"
+        )
+        material["baseColorTexture"] = {"index": builder.add_texture(mesh.texture)}
     elif mesh.colours is not None:
         attributes["COLOR_0"] = builder.add(
-            _linear_rgba(mesh.colours), _UINT16, "VEC4", normalised=True
+            _linear_rgba(mesh.colours), gltf.UINT16, "VEC4", normalised=True
         )
-    indices = builder.add(mesh.triangles.reshape(-1), _UINT32, "SCALAR", target=_ELEMENT_BUFFER)
+    indices = builder.add(
+        mesh.triangles.reshape(-1), gltf.UINT32, "SCALAR", target=gltf.ELEMENT_BUFFER
+    )
     primitive = {"attributes": attributes, "indices": indices, "material": 0, "mode": 4}
     scale = float(mesh.metres_per_pixel)
     document = {
-        "asset": {"version": "2.0", "generator": "StreamPRN"},
-        "extensionsUsed": ["KHR_materials_unlit"],
+        "extensionsUsed": [gltf.UNLIT],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": "face", "mesh": 0, "scale": [scale, scale, scale]}],
         "meshes": [{"name": "face", "primitives": [primitive]}],
         "materials": [
-            {
-                "name": "face",
-                "pbrMetallicRoughness": material,
-                "extensions": {"KHR_materials_unlit": {}},
-            }
+            {"name": "face", "pbrMetallicRoughness": material, "extensions": {gltf.UNLIT: {}}}
         ],
-        **builder.document(),
     }
-    path.write_bytes(_glb(document, b"".join(builder.chunks)))
+    with path.open("wb") as file:
+        builder.write(document, file)
     return [path]
-
-
-class _GlbBuilder:
-    """Gathers binary chunks and the accessors that point into them."""
-
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self.size = 0
-        self.views: list[dict[str, Any]] = []
-        self.accessors: list[dict[str, Any]] = []
-        self.image_view: int | None = None
-
-    def add(
-        self,
-        array: NDArray[Any],
-        component: int,
-        shape: str,
-        *,
-        bounds: bool = False,
-        normalised: bool = False,
-        target: int = _ARRAY_BUFFER,
-    ) -> int:
-        """Append an array and return the number of its accessor."""
-        kinds = {_FLOAT: "<f4", _UINT16: "<u2", _UINT32: "<u4"}
-        data = np.ascontiguousarray(array, kinds[component])
-        accessor: dict[str, Any] = {
-            "bufferView": self._view(data.tobytes(), target),
-            "componentType": component,
-            "count": len(data),
-            "type": shape,
-        }
-        if normalised:
-            accessor["normalized"] = True
-        if bounds:
-            accessor["min"] = data.min(axis=0).tolist()
-            accessor["max"] = data.max(axis=0).tolist()
-        self.accessors.append(accessor)
-        return len(self.accessors) - 1
-
-    def add_texture(self, texture: UInt8) -> None:
-        """Append the picture as PNG."""
-        self.image_view = self._view(images.encode_png(texture), None)
-
-    def _view(self, data: bytes, target: int | None) -> int:
-        view: dict[str, Any] = {"buffer": 0, "byteOffset": self.size, "byteLength": len(data)}
-        if target is not None:
-            view["target"] = target
-        self.views.append(view)
-        padded = data + bytes(-len(data) % 4)
-        self.chunks.append(padded)
-        self.size += len(padded)
-        return len(self.views) - 1
-
-    def document(self) -> dict[str, Any]:
-        """The parts of the glTF document that describe the binary data."""
-        parts: dict[str, Any] = {
-            "accessors": self.accessors,
-            "bufferViews": self.views,
-            "buffers": [{"byteLength": self.size}],
-        }
-        if self.image_view is not None:
-            parts["images"] = [{"bufferView": self.image_view, "mimeType": "image/png"}]
-            # 33071 clamps to the edge, 9729 and 9987 are linear and trilinear filtering.
-            parts["samplers"] = [
-                {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}
-            ]
-            parts["textures"] = [{"source": 0, "sampler": 0}]
-        return parts
-
-
-def _glb(document: dict[str, Any], binary: bytes) -> bytes:
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    return b"".join(
-        [
-            struct.pack("<4sII", b"glTF", 2, total),
-            struct.pack("<I4s", len(text), b"JSON"),
-            text,
-            struct.pack("<I4s", len(binary), b"BIN\0"),
-            binary,
-        ]
-    )
 
 
 def _unit(normals: Float32) -> Float32:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from streamprn.apps import textures
-from streamprn.apps.meshes import PUPIL_DISTANCE_M, Mesh
+from streamprn.apps.meshes import Mesh, metres_per_pixel
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.detectors import best_of_overlapping
-from streamprn.engines.head import OUTER_EYE_CORNERS
 from streamprn.engines.predict import QUARTERS, HostPredictor, RefineRule, View
 from streamprn.errors import InputError
 from streamprn.kernels import normals, raster, sampling, uv, visibility
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from streamprn.engines.topology import Topology
     from streamprn.records import Detection, Face, Float32, Float64, Pose, Roi, UInt8
 
-# The outer corners of the eyes are about this many pupil distances apart.
-_OUTER_CORNERS_PER_PUPIL_DISTANCE = 1.4
 # How the picture is turned to find faces that are not upright.
 _QUARTERS = (1, 2, 3)
 # In pictures up to this longer side one pass finds faces down to about a tenth of it.
@@ -180,9 +177,7 @@ class Reconstruction:
     @property
     def metres_per_pixel(self) -> float:
         """An estimate from the width between the outer eye corners, free of the head's pose."""
-        right, left = (self.landmarks[index] for index in OUTER_EYE_CORNERS)
-        width = float(np.linalg.norm(left - right)) / _OUTER_CORNERS_PER_PUPIL_DISTANCE
-        return PUPIL_DISTANCE_M / max(width, 1e-3)
+        return metres_per_pixel(self.landmarks)
 
     def mesh(
         self,

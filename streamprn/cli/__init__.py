@@ -57,6 +57,7 @@ COMMANDS = (
     Command("ctl", "add, remove, pause and resume streams of a running engine"),
     Command("watch", "subscribe: a live table, or JSON lines"),
     Command("replay", "publish a recording again, as if it were live"),
+    Command("export", "a recording to JSON lines, CSV, Parquet, OBJ, animated GLB"),
     Command("bench", "latency and throughput of every stage and end to end"),
     Command("reconstruct", "pictures to meshes, landmarks, pose, depth, texture"),
     Command("swap", "put one face onto another"),

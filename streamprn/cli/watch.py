@@ -63,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     from streamprn.apps.watch import run as watch
     from streamprn.cli.console import configure_logging, stdout_console
     from streamprn.cli.signals import stop_on_signals
+    from streamprn.config.address import check_no_recording
 
+    check_no_recording(args.endpoint)
     configure_logging("debug" if args.verbose else "warning")
     key = _public_key(args.server_key) if args.server_key is not None else None
     with stop_on_signals() as stop:

@@ -19,6 +19,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "Address",
     "SourceKind",
+    "check_no_recording",
     "default_name",
     "free_name",
     "resolve",
@@ -28,6 +29,7 @@ __all__ = [
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 )
+_RECORDING_SUFFIX = ".sprn"
 _PATTERNS = ("testsrc", "testsrc2", "smptebars")
 _SCHEMES = {
     "rtsp": "rtsp",
@@ -229,7 +231,50 @@ def _path_of_file_url(text: str) -> str:
     return unquote(parts.path) if parts.netloc in ("", "localhost") else ""
 
 
+def check_no_recording(text: str) -> None:
+    """Refuse a recording where a video or a publisher is meant, and say what reads it.
+
+    Args:
+        text: an address or a path; a recording is a .sprn file that is there, a folder of such
+            files without any picture, or a folder of such folders.
+
+    Raises:
+        InputError: it is a recording.
+    """
+    path = Path(text)
+    try:
+        found = _holds_recordings(path) if path.is_dir() else _is_recording(path)
+    except (OSError, ValueError):  # no usable path: others say so
+        return
+    if found:
+        raise InputError(
+            f"{text}: is a recording",
+            hint=f"`streamprn replay {text}` publishes it again, "
+            f"`streamprn export {text} OUT` writes it to files",
+        )
+
+
+def _is_recording(path: Path) -> bool:
+    return path.suffix == _RECORDING_SUFFIX and path.is_file()
+
+
+def _holds_recordings(folder: Path) -> bool:
+    children = list(folder.iterdir())
+    if any(child.suffix.lower() in IMAGE_SUFFIXES for child in children):
+        return False
+    inner = [path for child in children if child.is_dir() for path in _readable(child)]
+    return any(map(_is_recording, [*children, *inner]))
+
+
+def _readable(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
 def _resolve_path(path: Path) -> tuple[SourceKind, str]:
+    check_no_recording(str(path))
     try:
         path = path.expanduser()
         if path.is_dir():
