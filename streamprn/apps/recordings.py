@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from streamprn.errors import InputError, WireError
 from streamprn.wire import FrameMessage, MeshMessage, TextureMessage, TopologyMessage
-from streamprn.wire.record import SUFFIX, read
+from streamprn.wire.record import read
+from streamprn.wire.segments import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from streamprn.wire.bind import CurveKeys
+
 __all__ = ["Board", "as_json", "run"]
 
 #: What a watcher needs; images, depth and meshes would make the publisher work for nothing.
@@ -165,6 +167,7 @@ def run(
     max_messages: int | None = None,
     duration_s: float | None = None,
     server_key: str | None = None,
+    client_keys: CurveKeys | None = None,
     stop: Event | None = None,
     out: TextIO | None = None,
     console: Console | None = None,
@@ -179,6 +182,7 @@ def run(
         max_messages: stop after so many.
         duration_s: stop after so long.
         server_key: the publisher's public CURVE key, where it encrypts.
+        client_keys: our own, where the publisher lists its clients.
         stop: end within a tenth of a second once it is set.
         out: where lines go; standard output.
         console: where the table goes; without a terminal there are plain lines, one a second.
@@ -186,7 +190,11 @@ def run(
     wanted = tuple(topics)
     sink = out or sys.stdout
     with Subscriber(
-        endpoint, wanted or ("",), newest=not json_lines, server_key=server_key
+        endpoint,
+        wanted or ("",),
+        newest=not json_lines,
+        server_key=server_key,
+        client_keys=client_keys,
     ) as subscriber:
         narrow = None if wanted else _Narrow(subscriber)
         messages = _Limited(subscriber, narrow, max_messages, duration_s, stop)

@@ -65,6 +65,7 @@ COMMANDS = (
     Command("evaluate", "accuracy on a data set in the AFLW2000-3D layout"),
     Command("train", "an engine of your own: label pictures, fit a network, export it"),
     Command("engine", "list, import, export, build and verify engines"),
+    Command("keys", "make CURVE key pairs"),
     Command("doctor", "what this machine has, and what `run` would use"),
 )
 

@@ -44,6 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--curve-secret-file", metavar="FILE", type=Path, help="encrypt, with this server key"
     )
+    parser.add_argument(
+        "--curve-allow-dir", metavar="DIR", type=Path, help="keys of the clients that may connect"
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="publish beyond this machine without these two"
+    )
     return parser
 
 
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Play until the end, or until somebody stops it."""
     from streamprn.cli.console import configure_logging, stderr_console
     from streamprn.cli.signals import stop_on_signals
+    from streamprn.wire.bind import check_exposure
     from streamprn.wire.publish import CurveKeys, Publisher
     from streamprn.wire.replay import Replay, find
 
@@ -58,7 +65,11 @@ def run(args: argparse.Namespace) -> int:
     configure_logging("debug" if args.verbose else "warning", console)
     files = find(args.recording)
     keys = CurveKeys.load(args.curve_secret_file) if args.curve_secret_file else None
-    with stop_on_signals() as stop, Publisher(args.bind, curve=keys) as publisher:
+    allow = args.curve_allow_dir
+    check_exposure(
+        args.bind, encrypted=keys is not None, allowed=allow is not None, insecure=args.insecure
+    )
+    with stop_on_signals() as stop, Publisher(args.bind, curve=keys, allow=allow) as publisher:
         said = f"replaying {', '.join(files)} on {publisher.endpoint}; Ctrl-C ends"
         console.print(said, markup=False, soft_wrap=True)
         replay = Replay(files, publisher, args.speed)

@@ -61,6 +61,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--engine", metavar="NAME", help="engine bundle: a name or a folder")
     parser.add_argument("--backend", metavar="NAME", help="auto, openvino, onnxruntime or tensorrt")
     parser.add_argument("--bind", metavar="ADDRESS", help="where to publish, tcp://HOST:PORT")
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="publish beyond this machine without encryption, or to everybody",
+    )
     parser.add_argument("--loop", action="store_true", help="start files again at their end")
     parser.add_argument(
         "--fast", action="store_true", help="read files as fast as possible, not at their own pace"
@@ -165,6 +170,7 @@ def _flags(args: argparse.Namespace, sources: int) -> dict[str, Any]:
         "engine.name": args.engine,
         "engine.backend": args.backend,
         "publish.bind": args.bind,
+        "publish.insecure": True if args.insecure else None,
         "record.dir": args.record,
         "http.bind": args.http,
         "http.token_file": args.http_token,

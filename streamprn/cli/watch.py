@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from streamprn.cli.parser import Parser, positive_float, positive_int
-from streamprn.errors import InputError, StreamPRNError
+from streamprn.errors import StreamPRNError
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5870"
 
@@ -55,6 +55,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         type=Path,
         help="the publisher's public CURVE key (.key), where it encrypts",
     )
+    parser.add_argument(
+        "--client-key",
+        metavar="FILE",
+        type=Path,
+        help="your own secret CURVE key (.key_secret), where the publisher lists its clients",
+    )
     return parser
 
 
@@ -64,10 +70,12 @@ def run(args: argparse.Namespace) -> int:
     from streamprn.cli.console import configure_logging, stdout_console
     from streamprn.cli.signals import stop_on_signals
     from streamprn.config.address import check_no_recording
+    from streamprn.wire.bind import CurveKeys, read_public_key
 
     check_no_recording(args.endpoint)
     configure_logging("debug" if args.verbose else "warning")
-    key = _public_key(args.server_key) if args.server_key is not None else None
+    key = read_public_key(args.server_key) if args.server_key is not None else None
+    client = CurveKeys.load(args.client_key) if args.client_key is not None else None
     with stop_on_signals() as stop:
         count = watch(
             args.endpoint,
@@ -76,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             max_messages=args.max_messages,
             duration_s=args.duration,
             server_key=key,
+            client_keys=client,
             stop=stop,
             console=stdout_console(),
         )
@@ -85,19 +94,3 @@ def run(args: argparse.Namespace) -> int:
                 hint="is `streamprn run` bound to that address, and does the topic exist?",
             )
     return 0
-
-
-def _public_key(path: Path) -> str:
-    """The Z85 text of a ZeroMQ certificate file."""
-    import re
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    found = re.search(r'public-key\s*=\s*"([^"\s]{40})"', text)
-    if found is None:
-        raise InputError(
-            f"{path}: holds no public CURVE key", hint="give the .key file of the publisher"
-        )
-    return found.group(1)

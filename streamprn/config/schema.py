@@ -206,6 +206,15 @@ class PublishConfig(Checked):
         "ZeroMQ certificate file with the server's secret key; null sends in the clear",
         pattern=NOT_EMPTY,
     )
+    curve_allow_dir: str | None = setting(
+        None,
+        "Folder of the public keys (.key) of those who may connect, read again when it changes; "
+        "null lets everybody connect who knows the server's public key",
+        pattern=NOT_EMPTY,
+    )
+    insecure: bool = setting(
+        False, "Publish beyond this machine also without keys, or to everybody who has the key"
+    )
 
 
 @dataclass(frozen=True, slots=True)

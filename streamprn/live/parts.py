@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.failover import open_predictor
 from streamprn.engines.predict import HostPredictor, Predictor, RefineRule
+from streamprn.errors import InputError
 from streamprn.records import Kind
+from streamprn.wire.bind import check_exposure
 from streamprn.wire.publish import CurveKeys, Publisher
 
 if TYPE_CHECKING:
@@ -48,9 +50,22 @@ def publisher(config: Config, topology: Topology) -> Publisher:
         InputError: the key file cannot be used.
     """
     settings = config.publish
-    keys = None
+    keys = allow = None
     if settings.curve_secret_file:
         keys = CurveKeys.load(Path(settings.curve_secret_file))
+    if settings.curve_allow_dir:
+        if keys is None:
+            raise InputError(
+                "publish.curve_allow_dir: clients are known by their keys only where there are any",
+                hint="set publish.curve_secret_file",
+            )
+        allow = Path(settings.curve_allow_dir)
+    check_exposure(
+        settings.bind,
+        encrypted=keys is not None,
+        allowed=allow is not None,
+        insecure=settings.insecure,
+    )
     return Publisher(
         settings.bind,
         topology=topology,
@@ -58,6 +73,7 @@ def publisher(config: Config, topology: Topology) -> Publisher:
         mesh_format=settings.mesh_format,
         withheld=_withheld(config),
         curve=keys,
+        allow=allow,
         heartbeat_s=settings.heartbeat_s,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from pathlib import Path
 import zmq
 
 from streamprn.errors import InputError, PublishError
-from streamprn.wire.address import has_bad_port
+from streamprn.wire.address import has_bad_port, is_local
 
-__all__ = ["LINGER_MS", "CurveKeys", "bind_publisher"]
+__all__ = ["LINGER_MS", "CurveKeys", "bind_publisher", "check_exposure", "read_public_key"]
 
 #: Parts from this size on are sent without a copy. Latency is the same either way; a full mesh
 #: takes the caller's thread 0.1 to 0.2 ms less, while below some 100 KB the bookkeeping costs more.
@@ -24,6 +25,9 @@ LINGER_MS = 200
 #: How long one message waits for room in a queue: the I/O thread may need the processor first.
 PATIENCE_MS = 1
 HEARTBEAT_MS = 10_000
+#: Under which an allow list is asked about clients.
+ZAP_DOMAIN = b"streamprn"
+_KEY_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +42,108 @@ class CurveKeys:
         """Read a `.key_secret` file as written by `create` or `zmq.auth.create_certificates`.
 
         Raises:
-            InputError: the file is missing or holds no secret key.
+            InputError: the file is missing, holds no secret key or two keys that are no pair, or
+                others may read it.
         """
         from zmq.auth import load_certificate
 
         try:
+            mode = path.stat().st_mode
             public, secret = load_certificate(path)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path}: no CURVE key file: {error}", hint="make a pair with CurveKeys.create"
+                f"{path}: no CURVE key file: {error}",
+                hint="make a pair with `streamprn keys new NAME`",
             ) from error
         if secret is None:
             raise InputError(f"{path}: holds only a public key", hint="give the .key_secret file")
+        if mode & 0o077:
+            raise InputError(
+                f"{path}: others may read this secret key",
+                hint=f"chmod 600 {path}, or make a new one",
+            )
+        _check_pair(path, public, secret)
         return cls(public.decode("ascii"), secret.decode("ascii"))
 
     @classmethod
     def create(cls, folder: Path, name: str = "server") -> CurveKeys:
-        """Make a pair and write `<name>.key` (public) and `<name>.key_secret` into a folder."""
+        """Make a pair and write `<name>.key` (public) and `<name>.key_secret` into a folder.
+
+        Raises:
+            InputError: one of the files exists.
+        """
         from zmq.auth import create_certificates
 
         folder.mkdir(parents=True, exist_ok=True)
-        _, secret_file = create_certificates(folder, name)
-        Path(secret_file).chmod(0o600)
+        for suffix in (".key", ".key_secret"):
+            if (folder / f"{name}{suffix}").exists():
+                raise InputError(
+                    f"{folder / name}{suffix}: exists already", hint="choose another name or folder"
+                )
+        before = os.umask(0o077)  # the secret is its owner's from the first moment on
+        try:
+            public_file, secret_file = create_certificates(folder, name)
+        finally:
+            os.umask(before)
+        Path(public_file).chmod(0o644)
         return cls.load(Path(secret_file))
+
+
+def read_public_key(path: Path) -> str:
+    """The public key in a `.key` or `.key_secret` file, 40 characters of Z85.
+
+    Raises:
+        InputError: the file cannot be read or holds none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    found = re.search(r'public-key\s*=\s*"([^"\s]{40})"', text)
+    if found is None:
+        raise InputError(f"{path}: holds no public CURVE key", hint="give a .key file")
+    return found.group(1)
+
+
+def _check_pair(path: Path, public: bytes, secret: bytes) -> None:
+    for what, key in (("public", public), ("secret", secret)):
+        if len(key) != _KEY_LENGTH:
+            raise InputError(
+                f"{path}: its {what} key has {len(key)} characters, not {_KEY_LENGTH}",
+                hint="copy the whole file",
+            )
+    try:
+        fits = zmq.curve_public(secret) == public
+    except (zmq.ZMQError, ValueError):
+        fits = False
+    if not fits:
+        raise InputError(
+            f"{path}: its keys are no pair: nobody could connect",
+            hint="make a pair with `streamprn keys new NAME`",
+        )
+
+
+def check_exposure(bind: str, *, encrypted: bool, allowed: bool, insecure: bool) -> None:
+    """Refuse to publish where strangers can read.
+
+    Args:
+        bind: ZeroMQ address.
+        encrypted: there are CURVE keys.
+        allowed: there is a list of the clients that may connect.
+        insecure: somebody wants it all the same.
+
+    Raises:
+        InputError: other machines reach the address, and one of the two is missing.
+    """
+    if is_local(bind) or insecure or (encrypted and allowed):
+        return
+    what = "anybody there may subscribe" if encrypted else "nothing is encrypted"
+    missing = "publish.curve_allow_dir" if encrypted else "publish.curve_secret_file"
+    raise InputError(
+        f"{bind} can be reached from other machines, and {what}",
+        hint=f"set {missing} (`streamprn keys new NAME` makes keys), bind to 127.0.0.1, "
+        "or say --insecure",
+    )
 
 
 def bind_publisher(
@@ -94,6 +177,7 @@ def bind_publisher(
         xpub.copy_threshold = ZERO_COPY_BYTES
         if curve is not None:
             xpub.curve_server = True
+            xpub.zap_domain = ZAP_DOMAIN
             xpub.curve_publickey = curve.public.encode("ascii")
             xpub.curve_secretkey = curve.secret.encode("ascii")
         xpub.bind(re.sub(r"^tcp://localhost:", "tcp://127.0.0.1:", bind))
@@ -108,7 +192,7 @@ def bind_publisher(
 
 def _refuse_taken_ipc(bind: str) -> None:
     """Raise where a publisher still listens: libzmq would silently take over its file."""
-    if not bind.startswith("ipc:///"):
+    if not bind.startswith("ipc://") or bind.removeprefix("ipc://")[:1] in ("*", "@", ""):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)

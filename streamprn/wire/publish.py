@@ -43,11 +43,15 @@ from streamprn.wire import (
     topic,
 )
 from streamprn.wire.address import is_local
+from streamprn.wire.allow import AllowList
 from streamprn.wire.bind import LINGER_MS, CurveKeys, bind_publisher
+from streamprn.wire.counters import PublishCounters
 from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streamprn.wire.encode import TopologyArrays
     from streamprn.wire.header import Scalar
 
@@ -65,25 +69,6 @@ _GREETING_PAUSE_NS = 20_000_000
 _GREETING_PATIENCE_NS = 1_000_000_000
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class PublishCounters:
-    """What a publisher did so far.
-
-    Attributes:
-        messages: sent, each counted once whatever the number of subscribers; without those
-            on `_publisher/status`.
-        bytes: of those messages.
-        overruns: times that a subscriber's queue was found full; from then on that subscriber
-            misses messages, which it sees as gaps in `seq`, until it reads again.
-        ignored: messages from peers that were no usable subscription.
-    """
-
-    messages: int = 0
-    bytes: int = 0
-    overruns: int = 0
-    ignored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +89,7 @@ class Publisher:
         mesh_format: how vertices travel: "float32", or "int16" at half the size.
         withheld: kinds that nobody gets, whatever they subscribe to.
         curve: encrypt, with these server keys; subscribers need the public one.
+        allow: folder of the public keys of those who may connect; it needs `curve`.
         heartbeat_s: seconds between two messages on `_publisher/status`, and on `<stream>/status`
             of each stream, while somebody subscribes to them.
         context: to share with a subscriber on `inproc://`.
@@ -124,6 +110,7 @@ class Publisher:
         mesh_format: MeshFormat = "float32",
         withheld: frozenset[Kind] = frozenset(),
         curve: CurveKeys | None = None,
+        allow: Path | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
@@ -148,9 +135,14 @@ class Publisher:
         self._streams: set[str] = set()
         self._greetings: dict[tuple[str, Kind], int] = {}
         self._greeted: dict[tuple[str, Kind], int] = {}
+        self._allowed: AllowList | None = None
         try:
+            if allow is not None:
+                self._allowed = AllowList(self._context, allow)
             self._socket = bind_publisher(self._context, bind, send_hwm, curve)
         except BaseException:
+            if self._allowed is not None:
+                self._allowed.close()
             if self._own_context:
                 self._context.term()
             raise
@@ -280,6 +272,8 @@ class Publisher:
         self._thread.join(timeout=2.0)
         with self._lock:
             self._socket.close(linger=LINGER_MS)
+        if self._allowed is not None:
+            self._allowed.close()
         if self._own_context:
             self._context.term()
         self._wake_read.close()
@@ -356,6 +350,8 @@ class Publisher:
 
     def _beat(self) -> None:
         """Repeat every state to those who ask for it, with the age of the stream's last frame."""
+        if self._allowed is not None:
+            self._allowed.refresh()
         for stream in self._heartbeats.streams():
             if Kind.STATUS not in self.wanted(stream):
                 continue

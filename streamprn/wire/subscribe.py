@@ -7,20 +7,21 @@ with Subscriber("tcp://127.0.0.1:5870", "cam1/face") as messages:
 
 from __future__ import annotations
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import zmq
 
 from streamprn.errors import InputError, WireError
-from streamprn.records import PUBLISHER, Kind, SourceState
+from streamprn.records import PUBLISHER, Kind
 from streamprn.wire import Message, StatusMessage, decode, parse_topic, peek, topic
 from streamprn.wire.address import has_bad_port
+from streamprn.wire.bind import CurveKeys, read_public_key
+from streamprn.wire.liveness import Life, Liveness, SignsOfLife
 
 if TYPE_CHECKING:
     import zmq.asyncio
@@ -32,9 +33,7 @@ _MAX_TOPICS = 4096
 #: Messages taken from the socket in one go; a bound, so that a flood cannot hold the reader.
 _DRAIN = 256
 _HEARTBEAT = topic(PUBLISHER, Kind.STATUS)
-_HEARTBEAT_NS = 1_000_000_000
-_LONGEST_INTERVAL_NS = 3_600_000_000_000
-_RUN_LENGTH = 64
+_RETRY_MS = 2000
 _KNOWN_KINDS = frozenset(kind.value for kind in Kind)
 
 
@@ -57,35 +56,6 @@ class SubscribeCounters:
     errors: int = 0
     ignored: int = 0
     last_error: str = ""
-
-
-class Life(StrEnum):
-    """Whether a publisher gives signs of life."""
-
-    WAITING = "waiting"
-    ALIVE = "alive"
-    SILENT = "silent"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """What is known of a publisher's life.
-
-    Attributes:
-        state: `waiting` until something came; `silent` where nothing came for two heartbeats;
-            `ended` where it said so before it closed.
-        silent_s: seconds since anything came, NaN where nothing did.
-        run: of the publisher; another one after a restart. "" until it is known.
-        restarts: how often `run` changed.
-        heartbeat_s: the interval that the publisher promises.
-    """
-
-    state: Life
-    silent_s: float
-    run: str
-    restarts: int
-    heartbeat_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +82,8 @@ class Subscriber:
         newest: skip to the newest message of each stream and kind where several wait.
         timeout_s: iteration ends when nothing came for so long; None waits for ever.
         receive_hwm: messages that wait in this process before the publisher's queue fills.
-        server_key: the publisher's public CURVE key (Z85), where it encrypts.
+        server_key: the publisher's public CURVE key, or its `.key` file, where it encrypts.
+        client_keys: our own, where the publisher lists its clients; else new ones are made.
         context: to share with a publisher on `inproc://`.
 
     Attributes:
@@ -133,7 +104,8 @@ class Subscriber:
         newest: bool = True,
         timeout_s: float | None = None,
         receive_hwm: int = 32,
-        server_key: str | None = None,
+        server_key: str | Path | None = None,
+        client_keys: CurveKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.endpoint = endpoint
@@ -145,12 +117,16 @@ class Subscriber:
         self._pending: OrderedDict[bytes, _Raw] = OrderedDict()
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
         self._async: zmq.asyncio.Socket | None = None
-        self._heard = _Heard()
+        self._heard = SignsOfLife()
+        self._encrypted = server_key is not None
+        self._retry_s = time.monotonic() + _RETRY_MS / 1e3
         prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
         self._heartbeat_asked = sum(map(_asks_for_heartbeat, prefixes))
         try:
             asked = (*prefixes, _HEARTBEAT.decode("ascii"))
-            self._socket = _connect(self._context, endpoint, asked, receive_hwm, server_key)
+            self._socket = _connect(
+                self._context, endpoint, asked, receive_hwm, server_key, client_keys
+            )
         except BaseException:
             if self._own_context:
                 self._context.term()
@@ -213,10 +189,11 @@ class Subscriber:
         """The next message, or None when none came in time; None as the time waits for ever."""
         deadline = _deadline(timeout_s)
         while True:
+            self._try_again()
             message = self._next()
             if message is not None:
                 return message
-            if not self._poller.poll(_left_ms(deadline)) and _left_ms(deadline) == 0:
+            if not self._poller.poll(self._wait_ms(deadline)) and _left_ms(deadline) == 0:
                 return None
 
     async def receive_async(self, timeout_s: float | None = None) -> Message | None:
@@ -227,10 +204,11 @@ class Subscriber:
             self._async = zmq.asyncio.Socket(self._socket)
         deadline = _deadline(timeout_s)
         while True:
+            self._try_again()
             message = self._next()
             if message is not None:
                 return message
-            if not await self._async.poll(_left_ms(deadline)) and _left_ms(deadline) == 0:
+            if not await self._async.poll(self._wait_ms(deadline)) and _left_ms(deadline) == 0:
                 return None
 
     def close(self) -> None:
@@ -243,6 +221,21 @@ class Subscriber:
         self._socket.close(linger=0)
         if self._own_context:
             self._context.term()
+
+    def _wait_ms(self, deadline: int | None) -> int | None:
+        """How long to wait at a time: of a publisher that may refuse us, not for ever."""
+        left = _left_ms(deadline)
+        if not self._encrypted or self._heard.anything:
+            return left
+        return _RETRY_MS if left is None else min(left, _RETRY_MS)
+
+    def _try_again(self) -> None:
+        """Connect again where nothing came: ZeroMQ does not, once a publisher refused the key."""
+        now = time.monotonic()
+        if self._encrypted and not self._heard.anything and now >= self._retry_s:
+            self._retry_s = now + _RETRY_MS / 1e3
+            self._socket.disconnect(self.endpoint)
+            self._socket.connect(self.endpoint)
 
     def _next(self) -> Message | None:
         """The next good message that is here already."""
@@ -314,47 +307,6 @@ class Subscriber:
         self.counters.last_error = str(error)
 
 
-class _Heard:
-    """Signs of life."""
-
-    def __init__(self) -> None:
-        self._last_ns = 0
-        self._run = ""
-        self._restarts = 0
-        self._interval_ns = _HEARTBEAT_NS
-        self._ended = False
-
-    def note(self, run: str, now_ns: int) -> bool:
-        """Note that a message of a run came; whether the publisher has started again."""
-        self._last_ns = now_ns
-        self._ended = False
-        if not run or run[:_RUN_LENGTH] == self._run:
-            return False
-        again = bool(self._run)
-        self._run = run[:_RUN_LENGTH]
-        self._restarts += again
-        return again
-
-    def beat(self, message: StatusMessage, now_ns: int) -> None:
-        """Note a heartbeat."""
-        self._last_ns = now_ns
-        self._ended = message.state is SourceState.ENDED
-        if 0 < message.interval_ns <= _LONGEST_INTERVAL_NS:
-            self._interval_ns = message.interval_ns
-
-    def liveness(self, now_ns: int) -> Liveness:
-        """What that means now."""
-        silent_ns = now_ns - self._last_ns
-        if not self._last_ns:
-            state = Life.WAITING
-        elif self._ended:
-            state = Life.ENDED
-        else:
-            state = Life.SILENT if silent_ns > 2 * self._interval_ns else Life.ALIVE
-        silent_s = silent_ns / 1e9 if self._last_ns else math.nan
-        return Liveness(state, silent_s, self._run, self._restarts, self._interval_ns / 1e9)
-
-
 def _asks_for_heartbeat(prefix: str) -> bool:
     """Whether somebody means the publisher's heartbeat, and not just everything."""
     return prefix != "" and _HEARTBEAT.startswith(prefix.encode())
@@ -365,7 +317,8 @@ def _connect(
     endpoint: str,
     topics: tuple[str, ...],
     receive_hwm: int,
-    server_key: str | None,
+    server_key: str | Path | None,
+    client_keys: CurveKeys | None,
 ) -> zmq.Socket[bytes]:
     if has_bad_port(endpoint):
         raise InputError(f"cannot connect to {endpoint!r}: no such port", hint="ports end at 65535")
@@ -379,7 +332,7 @@ def _connect(
         sub.setsockopt(zmq.TCP_KEEPALIVE, 1)
         sub.setsockopt(zmq.IPV6, int("[" in endpoint))
         if server_key is not None:
-            _encrypt(sub, server_key)
+            _encrypt(sub, server_key, client_keys)
         for topic in topics:
             sub.setsockopt(zmq.SUBSCRIBE, topic.encode())
         sub.connect(endpoint)
@@ -394,9 +347,14 @@ def _connect(
     return sub
 
 
-def _encrypt(sub: zmq.Socket[bytes], server_key: str) -> None:
-    public, secret = zmq.curve_keypair()
-    sub.curve_publickey, sub.curve_secretkey = public, secret
+def _encrypt(sub: zmq.Socket[bytes], server_key: str | Path, client_keys: CurveKeys | None) -> None:
+    if isinstance(server_key, Path):
+        server_key = read_public_key(server_key)
+    if client_keys is not None:
+        sub.curve_publickey = client_keys.public.encode("ascii")
+        sub.curve_secretkey = client_keys.secret.encode("ascii")
+    else:
+        sub.curve_publickey, sub.curve_secretkey = zmq.curve_keypair()
     try:
         sub.curve_serverkey = server_key.encode("ascii")
     except (ValueError, zmq.ZMQError) as error:
