@@ -248,14 +248,14 @@ def test_a_peer_that_floods_with_subscriptions_is_cut_off_and_the_others_go_on(n
             flooder.setsockopt(option, value)
         flooder.connect(publisher.endpoint)
         eventually(lambda: publisher.wanted("cam1") == {Kind.FACE})
-        for number in range(70_000):
+        for number in range(20_000):
             flooder.send(name % number if b"%" in name else name)
         for seq in range(50):
             publisher.publish(with_seq(make_result("cam1"), seq))
             assert subscriber.receive(2).seq == seq
-        eventually(lambda: "floods the publisher" in caplog.text, 10)
+        eventually(lambda: "floods the publisher" in caplog.text, 20)
         # What it asked for is forgotten with it, and a later subscriber gets what it asks for.
-        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE}, 10)
+        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE}, 20)
         with Subscriber(publisher.endpoint, "late/depth"):
             eventually(lambda: publisher.wanted("late") == {Kind.DEPTH}, 10)
 
