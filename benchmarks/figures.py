@@ -191,6 +191,7 @@ SECTIONS = {
     "apps": "Offline work",
     "runtimes": "CPU runtimes of `resfcn256`",
     "start": "From the start of `streamprn run` to the first face received",
+    "jitter": "A still face in noise, and a moving one, beside MediaPipe",
     "churn": "A stream beside which others are added and removed",
     "soak": "Start and memory of `streamprn run`, one looped stream",
 }
@@ -201,6 +202,7 @@ PRINTED = {
     "apps": ("apps.py",),
     "start": ("start.py",),
     "churn": ("churn.py",),
+    "jitter": ("jitter.py", "--peers"),
     "runtimes": ("runtimes.py", "--int8"),
 }
 
@@ -252,7 +254,8 @@ def main() -> None:
     found["parts"] = engine_parts()
     found["kernels"] = kernels()
     found["publishing"] = publishing()
-    for name in ("apps", "start", "churn", *(["runtimes"] if args.runtimes else [])):
+    others = [*(["runtimes"] if args.runtimes else []), *(["jitter"] if args.peers else [])]
+    for name in ("apps", "start", "churn", *others):
         found[name] = printed_by(*PRINTED[name])
     if args.soak_minutes > 0:
         found["soak"] = soak(args.soak_minutes)

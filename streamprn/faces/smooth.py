@@ -25,6 +25,7 @@ class Smoothing:
 
     The cut-off rises with the vertex's speed, so that a still face is calm and a moving one is
     not late: at rest the filter adds `1 / (2 pi min_cutoff_hz)` seconds of lag, in motion less.
+    `benchmarks/jitter.py` measures both.
 
     Attributes:
         min_cutoff_hz: cut-off at rest.
@@ -33,7 +34,7 @@ class Smoothing:
     """
 
     min_cutoff_hz: float = 1.5
-    beta: float = 0.05
+    beta: float = 0.2
     derivative_cutoff_hz: float = 1.0
 
 

@@ -109,7 +109,9 @@ class FinishLoop(Loop):
             for face in looked.faces:
                 _ = face.box_xyxy
         restored_ns = time.monotonic_ns()
-        faces = stream.follower.smooth(looked.faces, frame.image, _moment_ns(frame))
+        faces = looked.faces
+        if wanted & WITH_FACES:
+            faces = stream.follower.smooth(faces, frame.image, _moment_ns(frame))
         spans = {
             **looked.spans_ns,
             "handover": began_ns - looked.inferred_ns,

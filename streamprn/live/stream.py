@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from streamprn.channel import Channel
+from streamprn.config.address import resolve
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection, KnownBoxes
 from streamprn.faces.follow import Follower
 from streamprn.faces.smooth import Smoother, Smoothing
@@ -168,12 +169,12 @@ class StreamMaker:
             lambda status: on_status(stream, status),
             first_seq=first_seq,
         )
-        follower = self._follower(source, first_id)
+        follower = self._follower(source, first_id, live=address.live)
         name = address.name
         stream = Stream(name, source, channel, follower, StreamStatistics(name), reader)
         return stream
 
-    def _follower(self, source: SourceConfig, first_id: int) -> Follower:
+    def _follower(self, source: SourceConfig, first_id: int, *, live: bool) -> Follower:
         detect, track = self._config.detect, self._config.track
         rules = TrackRules(
             max_faces=max(detect.max_faces, len(source.boxes)),
@@ -183,12 +184,17 @@ class StreamMaker:
             check_frames=track.check_frames,
         )
         detection = self._detection(source)
-        return Follower(self._predictor, detection, rules, self.smoother(), first_id)
+        return Follower(self._predictor, detection, rules, self.smoother(live=live), first_id)
 
-    def smoother(self) -> Smoother | None:
-        """A new smoother where the settings ask for one."""
+    @property
+    def begins_live(self) -> bool:
+        """Whether one of the configured sources is a camera or a network stream."""
+        return any(resolve(source.uri).live for source in self._config.sources)
+
+    def smoother(self, *, live: bool) -> Smoother | None:
+        """A new smoother where the settings ask for one, for a source that is `live` or not."""
         settings = self._config.track.smoothing
-        if not settings.enabled:
+        if not (live if settings.enabled is None else settings.enabled):
             return None
         smoothing = Smoothing(settings.min_cutoff_hz, settings.beta, settings.derivative_cutoff_hz)
         return Smoother(smoothing, self._predictor.geometry)

@@ -51,10 +51,11 @@ def warm_up(
         if not beside.running:
             # All of it is cached, and loading takes no time, but for the network of blendshapes.
             wanted = wanted | (frozenset(Kind) - {Kind.BLENDSHAPES})
+            STEPS["smoothing"]()  # of a camera that is added later
             predictor.predict([View(frame.image, ROI)])
         predictor.predict([View(rgb, ROI)] * 2)
         faces = [one.face(id=1, score=1.0) for one in predictions]
-        smoother = maker.smoother()
+        smoother = maker.smoother(live=maker.begins_live)
         if smoother is not None:
             _say(say, "smoothing")
             faces = smoother.smooth(faces, frame.image, 0)

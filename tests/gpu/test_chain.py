@@ -88,6 +88,35 @@ def test_the_chain_finds_the_face_that_the_cpu_finds(chain, bundle, picture, roi
         assert abs(face.pose.roll - head.roll) < 0.5
 
 
+@pytest.mark.parametrize("name", ["facemesh", "facemesh2"])
+def test_expressions_of_a_face_on_the_gpu_are_those_of_the_cpu(name, picture, roi):
+    from streamprn.engines import registry
+    from streamprn.engines.blendshapes import SharedBlendshapes
+    from streamprn.engines.device.predict import DevicePredictor
+    from streamprn.engines.engine import open_engine
+    from streamprn.engines.gpu_chain import open_chain
+    from streamprn.engines.predict import HostPredictor, RefineRule, View
+
+    shared, once, views = SharedBlendshapes(), RefineRule(threshold=10.0), [View(picture, roi)] * 2
+    engine = open_engine(name, backend="openvino")
+    chain = open_chain(registry.find(name), max_batch=2)
+    found = []
+    for predictor in (
+        HostPredictor(engine, once, expressions=shared),
+        DevicePredictor(chain, once, expressions=shared),
+    ):
+        predictions, _ = predictor.predict(views)
+        found.append([one.face(id=1, score=1.0) for one in predictions])
+        # Read before the chain is closed: the points are on the host, as are the expressions.
+        for face in found[-1]:
+            _ = face.mesh_points
+        predictor.close()
+    for host, device in zip(*found, strict=True):
+        gaps = device.mesh_points.xyz_px - host.mesh_points.xyz_px
+        assert np.abs(gaps).mean() < 0.3
+        assert np.abs(device.blendshapes - host.blendshapes).max() < 0.1
+
+
 def test_recorded_and_unrecorded_batches_agree(chain, picture, roi):
     runs = [chain.process([picture], [(0, roi)])[0].vertices for _ in range(6)]
     for other in runs[1:]:

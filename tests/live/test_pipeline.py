@@ -120,16 +120,20 @@ def test_only_what_somebody_subscribes_to_is_computed(run, clips):
     assert textures.results[-1].faces[0].texture.shape == (256, 256, 3)
 
 
-def test_faces_that_nobody_asked_for_are_followed_without_vertices(run, clips, monkeypatch):
+@pytest.mark.parametrize("smoothed", [None, True])
+def test_faces_that_nobody_asked_for_are_followed_without_vertices(
+    run, clips, monkeypatch, smoothed
+):
+    settings = {"track.smoothing.enabled": smoothed}
     made = []
     restore = ControlSurface.restore
     monkeypatch.setattr(
         ControlSurface, "restore", lambda self, matrix: made.append(1) or restore(self, matrix)
     )
-    summary, _ = run({"uri": clips.still().uri}, kinds=())
+    summary, _ = run({"uri": clips.still().uri}, kinds=(), settings=settings)
     assert summary.streams[0].faces == 30
     assert len(made) == 1  # by the warm-up
-    run({"uri": clips.still().uri}, kinds=(Kind.FACE,))
+    run({"uri": clips.still().uri}, kinds=(Kind.FACE,), settings=settings)
     assert len(made) == 32
 
 
