@@ -142,11 +142,11 @@ class Study:
         pixels = math.exp(self.random.uniform(math.log(15), math.log(100)))
         sigma = max(0.4 * side / 1.5 / pixels, 0.1)
         soft = cv2.GaussianBlur(image, (0, 0), sigma).astype(np.float32)
-        soft *= self.random.uniform(0.3, 1.0)
-        noise = self.random.normal(size=soft.shape) * self.random.uniform(0, 12)
-        return np.clip(
-            soft + cv2.GaussianBlur(noise, (0, 0), max(0.5 * sigma, 0.1)), 0, 255
-        ).astype(np.uint8)
+        soft *= np.float32(self.random.uniform(0.3, 1.0))
+        noise = self.random.standard_normal(soft.shape[:2], np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), max(0.3 * sigma, 0.1))
+        soft += noise[:, :, None] * np.float32(self.random.uniform(0, 12) / noise.std())
+        return np.clip(soft, 0, 255).astype(np.uint8)
 
     def _covered(self, image: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """With a rectangle before a third to a half of the face, from any side of it."""
