@@ -94,5 +94,4 @@ def difference(crop: CropRule, first: Look, others: Iterable[Look]) -> float:
         float(np.linalg.norm(other.in_frame(crop) - points, axis=1).mean()) / size
         for other in others
     ]
-    worst = max(far)
-    return worst if math.isfinite(worst) else math.inf
+    return max(far) if all(map(math.isfinite, far)) else math.inf

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # How the picture is turned to find faces that are not upright.
 _QUARTERS = (1, 2, 3)
+# How many detections more than faces are wanted are looked at.
+_SPARE = 2
 # In pictures up to this longer side one pass finds faces down to about a tenth of it.
 _ONE_PASS_PX = 640
 
@@ -275,11 +277,12 @@ class Reconstructor:
             rois = [self.engine.crop.roi_from_vertices_box(_checked_box(box)) for box in boxes]
             return self.from_rois(image, rois, [1.0] * len(rois))
         thorough = self.max_faces > 1 and max(image.shape[:2]) > _ONE_PASS_PX
-        detections = self.detect(image, thorough=thorough)[: self.max_faces]
+        # Some more than wanted: what turns out to be no face must not take the place of one.
+        detections = self.detect(image, thorough=thorough)[: self.max_faces + _SPARE]
         rois = [self.engine.crop.roi_from_detection(detection) for detection in detections]
         faces = self.from_rois(image, rois, [found.score for found in detections])
         kept = [face for face in faces if face.score >= self.min_score]
-        return sorted(_distinct(kept), key=lambda face: -face.roi.side)
+        return sorted(_distinct(kept)[: self.max_faces], key=lambda face: -face.roi.side)
 
     def of_face(self, image: UInt8, face: Face) -> Reconstruction:
         """What `face` offers and more, of a picture `(H, W, 3)` uint8."""

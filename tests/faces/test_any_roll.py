@@ -15,7 +15,7 @@ from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
 from streamprn.engines.predict import HostPredictor, View
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection
-from streamprn.records import FrameImage, Roi
+from streamprn.records import Detection, FrameImage, Roi
 from tests.support.clips import astronaut
 
 MIDDLE = (255.5, 255.5)
@@ -201,3 +201,20 @@ def _unturned(x, y, shape, quarters):
     if quarters == 2:
         return width - 1 - x, height - 1 - y
     return y, height - 1 - x
+
+
+def test_what_is_no_face_does_not_take_the_place_of_one(engine, upright):
+    """A detector that is more certain of the background than of the face."""
+    picture, matrix = turned(180)
+
+    class Misled:
+        def detect(self, image, *, min_score=0.5, quarter_turns=0):
+            place = upright.box_xyxy.reshape(2, 2) @ matrix[:, :2].T + matrix[:, 2]
+            face = np.concatenate([place.min(axis=0), place.max(axis=0)])
+            eyes = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32)
+            wall = np.array([30, 30, 130, 130])
+            boxes = [(0.9, wall), (0.6, face)] if quarter_turns == 0 else []
+            return [Detection(score, box.astype(np.float32), eyes) for score, box in boxes]
+
+    (face,) = Reconstructor(engine, Misled(), max_faces=1).reconstruct(picture)
+    assert error_px(face.landmarks, upright, matrix) < 1.5
