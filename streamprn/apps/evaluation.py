@@ -377,9 +377,7 @@ def write_plot(path: Path, scores: Sequence[Score], title: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError(
-            "the plot needs Matplotlib", hint="pip install 'streamprn[plot]'"
-        ) from error
+        raise InputError("the plot needs Matplotlib", hint="pip install matplotlib") from error
     at, part = cumulative_errors(scores)
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.add_subplot()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
     pictures = find_pictures(args.folder)[: args.limit]
     reconstructor = open_reconstructor(args, detect=args.crop == "detector")
+    if args.out is not None:
+        _prepare_files(args.out)
     evaluator = Evaluator(reconstructor, args.crop)
     for picture in track(pictures, "evaluate", console=stderr_console(), transient=True):
         evaluator.process(picture)
@@ -103,13 +106,22 @@ def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
 
 
-def _write_files(console: Console, out: Path, evaluator: Evaluator, name: str) -> None:
-    from streamprn.apps import evaluation, images
+def _prepare_files(out: Path) -> None:
+    """Make the folder, and say what it will not hold, before the work."""
+    from streamprn.cli.console import stderr_console
 
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made a folder: {error.strerror}") from error
+    if find_spec("matplotlib") is None:
+        hint = "there will be no curve.png: it needs Matplotlib (pip install matplotlib)"
+        stderr_console().print(hint, markup=False)
+
+
+def _write_files(console: Console, out: Path, evaluator: Evaluator, name: str) -> None:
+    from streamprn.apps import evaluation, images
+
     evaluation.write_csv(out / "errors.csv", evaluator.scores)
     if evaluator.scores:
         images.write_image(out / "worst.jpg", evaluation.contact_sheet(evaluator.scores))

@@ -164,6 +164,11 @@ def _run(config: Config, args: argparse.Namespace, stop: threading.Event) -> int
 
     console = stderr_console()
     configure_logging(config.log.level, console)
+    if config.publish.curve_secret_file:
+        from streamprn.wire.publish import CurveKeys
+
+        # Before the engine is opened, which takes seconds.
+        CurveKeys.load(Path(config.publish.curve_secret_file))
     from streamprn.live.pipeline import Pipeline
     from streamprn.records import SourceState
 

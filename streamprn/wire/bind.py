@@ -24,6 +24,11 @@ LINGER_MS = 200
 #: How long one message waits for room in a queue: the I/O thread may need the processor first.
 PATIENCE_MS = 1
 HEARTBEAT_MS = 10_000
+#: What to do where there is no key pair.
+MAKE_KEYS = (
+    "make server.key and server.key_secret: "
+    "python -c \"import zmq.auth; zmq.auth.create_certificates('.', 'server')\""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,12 @@ class CurveKeys:
         """
         from zmq.auth import load_certificate
 
+        if not path.is_file():
+            raise InputError(f"{path}: no such CURVE key file", hint=MAKE_KEYS)
         try:
             public, secret = load_certificate(path)
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: no CURVE key file: {error}", hint="make a pair with CurveKeys.create"
-            ) from error
+            raise InputError(f"{path}: no CURVE key file: {error}", hint=MAKE_KEYS) from error
         if secret is None:
             raise InputError(f"{path}: holds only a public key", hint="give the .key_secret file")
         return cls(public.decode("ascii"), secret.decode("ascii"))
