@@ -3,10 +3,15 @@
 import struct
 import sys
 
-import msgpack
-import zmq
+try:
+    import msgpack
+    import zmq
+except ImportError as error:
+    sys.exit(f"{error}: pip install pyzmq msgpack")
 
-endpoint, stream = sys.argv[1], sys.argv[2]
+if len(sys.argv) != 3:
+    sys.exit("usage: python examples/subscriber.py tcp://127.0.0.1:5870 STREAM")
+endpoint, stream = sys.argv[1:]
 socket = zmq.Context().socket(zmq.SUB)
 socket.connect(endpoint)
 for kind in ("face", "mesh", "status"):

@@ -2,11 +2,18 @@
 
 import sys
 
-import cv2
+try:
+    import cv2
 
-from streamprn import Tracker
+    from streamprn import Tracker
+except ImportError as error:
+    sys.exit(f"{error}: run `pip install .` in the checkout of StreamPRN")
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python examples/tracker.py clip.mp4")
 video = cv2.VideoCapture(sys.argv[1])
+if not video.isOpened():
+    sys.exit(f"{sys.argv[1]}: OpenCV cannot open it")
 with Tracker(max_faces=2) as tracker:
     while (read := video.read())[0]:
         for face in tracker.process(read[1][:, :, ::-1], video.get(cv2.CAP_PROP_POS_MSEC) / 1e3):

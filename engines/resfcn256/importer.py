@@ -92,6 +92,7 @@ def import_prnet(
         EngineError: something is missing, damaged or does not fit; nothing was written then.
         BackendError: the package onnx is not installed.
     """
+    _check_onnx()
     progress("reading the UV data")
     topology = uvdata.read_topology(data, licence=LICENCE, provenance="the authors' Data/uv-data")
     progress("reading the checkpoint")
@@ -116,6 +117,13 @@ def import_prnet(
         replace=replace,
         progress=progress,
     )
+
+
+def _check_onnx() -> None:
+    if find_spec("onnx") is None:
+        raise BackendError(
+            "writing a network needs the package onnx", hint="pip install 'streamprn[convert]'"
+        )
 
 
 def read_variables(weights: Path) -> dict[str, NDArray[np.generic]]:
@@ -155,10 +163,7 @@ def write_bundle(
         EngineError: the folder is there already and may not be replaced, or cannot be written.
         BackendError: the package onnx is not installed.
     """
-    if find_spec("onnx") is None:
-        raise BackendError(
-            "writing a network needs the package onnx", hint="pip install 'streamprn[convert]'"
-        )
+    _check_onnx()
     check_vacant(folder, replace=replace)
     manifest = _MANIFEST_TEXT.format(
         # Quoted: a bare 123 or `no` would not be read back as text.

@@ -62,9 +62,7 @@ def write_plot(path: Path, scores: Sequence[Score], title: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError(
-            "the plot needs Matplotlib", hint="pip install 'streamprn[plot]'"
-        ) from error
+        raise InputError("the plot needs Matplotlib", hint="pip install matplotlib") from error
     by_landmarks = _know_landmarks(scores)
     at, part = cumulative_errors(scores, 10.0 if by_landmarks else 45.0)
     what = "NME of 68 points, 2D, % of the face's size" if by_landmarks else "error of yaw, degrees"

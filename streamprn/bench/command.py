@@ -71,6 +71,7 @@ def run(
     console = console or Console()
     _check(streams, fps, seconds, find_max, against)
     _check_outputs(json_path, plot_path)
+    _check_needs(source, plot_path)
     facts = machine.describe()
     report.show_machine(console, facts)
     with _clip(source, console) as uri:
@@ -116,6 +117,16 @@ def _check_outputs(*given: Path | None) -> None:
             raise InputError(
                 f"{path} cannot be written", hint="name a file in a folder that exists"
             )
+
+
+def _check_needs(source: str | None, plot_path: Path | None) -> None:
+    """Refuse what a package is missing for, before minutes are spent on it."""
+    if plot_path is not None:
+        report.check_plot(plot_path)
+    if source is None:
+        from streamprn.source.sample_clip import astronaut
+
+        astronaut()
 
 
 def _check(streams: int, fps: float, seconds: float, find_max: bool, against: str | None) -> None:

@@ -128,16 +128,32 @@ def write_json(path: Path, report: Mapping[str, Any]) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def check_plot(path: Path) -> None:
+    """Refuse a plot that could not be drawn or written, before anything is measured.
+
+    Raises:
+        InputError: Matplotlib is not installed, or does not write files of this suffix.
+    """
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise InputError("plots need Matplotlib", hint="pip install matplotlib") from error
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lower().lstrip(".") not in known:
+        raise InputError(
+            f"{path}: no plot can be written in this format", hint="use .png, .svg or .pdf"
+        )
+
+
 def plot(path: Path, runs: Sequence[Measurement]) -> None:
     """Draw the time of every stage and the distribution of the latency.
 
     Raises:
-        InputError: matplotlib is not installed, or the file cannot be written.
+        InputError: Matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("plots need matplotlib", hint="pip install 'streamprn[plot]'") from error
+    check_plot(path)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     one = runs[-1]

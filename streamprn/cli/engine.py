@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -355,6 +356,7 @@ def _verify(args: argparse.Namespace) -> int:
     from streamprn.engines.engine import open_engine
     from streamprn.engines.verify import compare, invented_pictures, whole_pictures
 
+    _check_runtimes(args.backend, args.against)
     engines = [
         open_engine(args.name, backend=backend, precision=precision, max_batch=1)
         for backend, precision in (
@@ -375,3 +377,18 @@ def _verify(args: argparse.Namespace) -> int:
         f"mean {difference.mean_px:.5f} px, bound {args.bound:g} px"
     )
     return int(not difference.largest_px <= args.bound)
+
+
+def _check_runtimes(*wanted: str) -> None:
+    """Raise where one of the runtimes cannot be used here, and tell which can."""
+    reasons = {
+        name: import_module(f"streamprn.engines.runtimes.{name}").unusable() for name in _BACKENDS
+    }
+    usable = [name for name in _BACKENDS if not reasons[name]]
+    for name in wanted:
+        if reasons[name]:
+            more = "" if "onnxruntime" in usable else "; pip install onnxruntime adds one"
+            raise InputError(
+                f"{name}, one of the two runtimes to compare, cannot be used: {reasons[name]}",
+                hint=f"usable here: {', '.join(usable) or 'none'}{more}",
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,8 @@ def _evaluate(args: argparse.Namespace, console: Console) -> int:
     from streamprn.apps.evaluation import summarise
 
     dataset = open_dataset(args.folder, args.layout, args.angle_pattern)
+    if args.out is not None:
+        _prepare_files(args.out)
     runs: list[Run] = []
     failures: dict[str, str] = {}
     for engine in engines_of(args.engine or ["facemesh"]):
@@ -245,6 +248,19 @@ _COLUMNS = {"aflw2000": _aflw2000_columns, "300w": _300w_columns, "angles": _ang
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _prepare_files(out: Path) -> None:
+    """Make the folder, and say what it will not hold, before the work."""
+    from streamprn.cli.console import stderr_console
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made a folder: {error.strerror}") from error
+    if find_spec("matplotlib") is None:
+        hint = "there will be no curve.png: it needs Matplotlib (pip install matplotlib)"
+        stderr_console().print(hint, markup=False)
 
 
 def _write_files(console: Console, out: Path, runs: Sequence[Run]) -> None:

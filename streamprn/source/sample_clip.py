@@ -42,7 +42,7 @@ def astronaut() -> NDArray[np.uint8]:
     except ImportError as error:
         raise InputError(
             "the sample picture comes with scikit-image, which is not installed",
-            hint="pip install 'streamprn[demo]', or name a video of your own",
+            hint="pip install scikit-image, or use a video of your own: streamprn run VIDEO",
         ) from error
     image = np.array(data.astronaut(), np.uint8)
     image.flags.writeable = False

@@ -28,6 +28,8 @@ HEARTBEAT_MS = 10_000
 #: Under which an allow list is asked about clients.
 ZAP_DOMAIN = b"streamprn"
 _KEY_LENGTH = 40
+#: What to do where there is no key pair.
+MAKE_KEYS = "make a pair with `streamprn keys new NAME`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,13 @@ class CurveKeys:
         """
         from zmq.auth import load_certificate
 
+        if not path.is_file():
+            raise InputError(f"{path}: no such CURVE key file", hint=MAKE_KEYS)
         try:
             mode = path.stat().st_mode
             public, secret = load_certificate(path)
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: no CURVE key file: {error}",
-                hint="make a pair with `streamprn keys new NAME`",
-            ) from error
+            raise InputError(f"{path}: no CURVE key file: {error}", hint=MAKE_KEYS) from error
         if secret is None:
             raise InputError(f"{path}: holds only a public key", hint="give the .key_secret file")
         if mode & 0o077:
@@ -119,7 +120,7 @@ def _check_pair(path: Path, public: bytes, secret: bytes) -> None:
     if not fits:
         raise InputError(
             f"{path}: its keys are no pair: nobody could connect",
-            hint="make a pair with `streamprn keys new NAME`",
+            hint=MAKE_KEYS,
         )
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 
 from streamprn import paths
+from streamprn.kernels import _jit
 
 BOUNDS = """
 import logging, resource, signal, sys
@@ -36,20 +38,42 @@ def run(code: str, **environment: str | None) -> subprocess.CompletedProcess[str
     )
 
 
-def test_an_unwritable_home_is_replaced_by_a_private_temporary_folder_and_said_once(tmp_path):
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """What a program did whose home cannot be written, and its folder of temporary files."""
+    folder = tmp_path_factory.mktemp("temporary")
     # Nobody can make a folder below a file, not even root.
-    done = run(BOUNDS.format(before=""), STREAMPRN_HOME="/dev/null/x", TMPDIR=str(tmp_path))
+    return run(BOUNDS.format(before=""), STREAMPRN_HOME="/dev/null/x", TMPDIR=str(folder)), folder
+
+
+def test_an_unwritable_home_is_replaced_by_a_private_temporary_folder_and_said_once(elsewhere):
+    done, folder = elsewhere
     first, place = done.stdout.splitlines()
-    assert first.startswith("7.0")
-    assert place.startswith(str(tmp_path / f"streamprn-{os.getuid()}" / "kernels"))
-    assert list(tmp_path.rglob("*.nbc"))
+    assert first == "7.0"
+    assert place.startswith(str(folder / f"streamprn-{os.getuid()}" / "kernels"))
+    assert list(folder.rglob("*.nbc"))
     assert done.stderr.count("cannot be written: using") == 1
-    assert (tmp_path / f"streamprn-{os.getuid()}").stat().st_mode & 0o777 == 0o700
+    assert (folder / f"streamprn-{os.getuid()}").stat().st_mode & 0o777 == 0o700
 
 
-def test_an_unwritable_cache_of_numba_is_replaced_too(tmp_path):
-    done = run(BOUNDS.format(before=""), NUMBA_CACHE_DIR="/dev/null/x", TMPDIR=str(tmp_path))
-    assert done.stdout.splitlines()[1].startswith(str(tmp_path))
+def test_damage_in_the_cache_ends_nothing(elsewhere):
+    _, folder = elsewhere
+    (index,) = folder.rglob("uv._bounds*.nbi")
+    index.write_bytes(index.read_bytes()[:40])
+    home = str(folder / f"streamprn-{os.getuid()}")
+    code = BOUNDS.format(before="")
+    again = run(code, STREAMPRN_HOME="/dev/null/x", TMPDIR=str(folder))
+    assert again.stdout.startswith(f"7.0\n{home}")
+    assert "compiled without its cache" in again.stderr
+
+
+def test_an_unwritable_cache_of_numba_is_replaced_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "/dev/null/numba")
+    with _jit._cache_at_home() as cached:
+        assert cached
+        assert str(tmp_path / f"streamprn-{os.getuid()}" / "numba") == numba.config.CACHE_DIR
+    assert numba.config.CACHE_DIR == "/dev/null/numba"
 
 
 def test_a_disk_that_is_full_ends_nothing(tmp_path):
@@ -61,13 +85,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     assert done.stdout.startswith("7.0")
     assert "compiled without its cache" in done.stderr
     assert not list(tmp_path.rglob("*.nbc"))
-
-
-def test_damage_in_the_cache_ends_nothing(tmp_path):
-    run(BOUNDS.format(before=""), STREAMPRN_HOME=str(tmp_path))
-    (index,) = tmp_path.rglob("uv._bounds*.nbi")
-    index.write_bytes(index.read_bytes()[:40])
-    assert run(BOUNDS.format(before=""), STREAMPRN_HOME=str(tmp_path)).stdout.startswith("7.0")
 
 
 def test_where_nothing_can_be_written_there_is_no_cache(monkeypatch, caplog):
