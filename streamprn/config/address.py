@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
-from streamprn.config.redact import HIDDEN, redact
+from streamprn.config.redact import redact
 from streamprn.errors import InputError, SourceError
 
 __all__ = [
@@ -75,19 +75,9 @@ class Address:
 
     @property
     def safe_uri(self) -> str:
-        """The address as anybody may see it: of network streams only scheme and host.
-
-        A path may hold a token as well as a query does, and a filter graph an address of its own.
-        """
-        if self.kind in (SourceKind.RTSP, SourceKind.HTTP):
-            scheme, _, rest = self.uri.partition("://")
-            # The last "@" counts, since a password may hold a "/".
-            host = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
-            return f"{scheme}://{host}" + (f"/{HIDDEN}" if len(rest) > len(host) + 1 else "")
-        if self.kind is SourceKind.LAVFI:
-            name, sign, _ = self.uri.partition("=")
-            return f"lavfi:{name}" + (f"={HIDDEN}" if sign else "")
-        return redact(self.uri)
+        """The address without credentials."""
+        shown = redact(self.uri)
+        return f"lavfi:{shown}" if self.kind is SourceKind.LAVFI else shown
 
     def renamed(self, name: str) -> Address:
         """The same address for a stream of another name."""

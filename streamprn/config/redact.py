@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["HIDDEN", "redact", "redact_text"]
-
-#: Stands for what is not shown.
-HIDDEN = "***"
+__all__ = ["redact", "redact_text"]
 
 # Up to the last "@", since a password may hold quotes and brackets.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:\S*@)?[^\s'\"<>()]+")
@@ -46,9 +43,6 @@ def redact_text(text: str) -> str:
 
 
 def _has_raw_password(authority: str, rest: str) -> bool:
-    """Whether a password with an unescaped `/`, `?` or `#` may have split the authority in two.
-
-    `h:554/a@b` may be a host with an odd path, or the user h with the password 554/a: what may be
-    a password is not shown.
-    """
-    return "@" in rest and ":" in authority and not authority.endswith("]")
+    """Whether a password with an unescaped `/`, `?` or `#` split the authority in two."""
+    port = authority.rpartition(":")[2] if ":" in authority else ""
+    return "@" in rest and port != "" and not port.isdigit() and not authority.endswith("]")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from streamprn.config import SourceConfig
+from streamprn.config import SourceConfig, SourceKind
 from streamprn.config.convert import build, plain
-from streamprn.config.redact import HIDDEN, redact_text
+from streamprn.config.redact import redact_text
 from streamprn.config.schema import MAX_SOURCES
 from streamprn.errors import ConfigError
 from streamprn.records import SourceState
@@ -18,15 +19,17 @@ from streamprn.serve.problems import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from streamprn.config import Address
     from streamprn.live.stream import Stream
     from streamprn.live.streams import Streams
     from streamprn.serve.reload import Reloader
     from streamprn.serve.timings import Timings
 
-__all__ = ["Control", "parse_json"]
+__all__ = ["Control", "parse_json", "safe_address"]
 
 #: How long a pause may take to show in the answer; a camera may be in the middle of connecting.
 SETTLE_S = 1.0
+_HIDDEN = "***"
 
 
 class Control:
@@ -154,7 +157,7 @@ class Control:
             {
                 "name": stream.name,
                 "state": str(stream.reader.status.state),
-                "cause": redact_text(stream.reader.status.cause),
+                "cause": _cause(stream),
             }
             for stream in self._streams
             if stream.source.required and stream.reader.status.state not in fine
@@ -173,13 +176,13 @@ class Control:
         status, counted = stream.reader.status, stream.summary()
         settings = plain(stream.source)
         assert isinstance(settings, dict)
-        settings["uri"] = stream.reader.address.safe_uri
-        settings["options"] = dict.fromkeys(settings["options"], HIDDEN)
+        settings["uri"] = safe_address(stream.reader.address)
+        settings["options"] = dict.fromkeys(settings["options"], _HIDDEN)
         age_s = self._timings.age_s(stream.name)
         return {
             "name": stream.name,
             "state": str(status.state),
-            "cause": redact_text(stream.reader.status.cause),
+            "cause": _cause(stream),
             "attempt": status.attempt,
             "frames": counted.frames,
             "faces": counted.faces,
@@ -193,6 +196,30 @@ class Control:
         }
 
 
+def safe_address(address: Address) -> str:
+    """An address as a client may see it: of network streams only scheme and host.
+
+    A path may hold a token as well as a password does, and a filter graph an address of its own.
+    """
+    if address.kind is SourceKind.LAVFI:
+        first, sign, _ = address.uri.partition("=")
+        return f"lavfi:{first}{'=' + _HIDDEN if sign else ''}"
+    if address.reconnects and "://" in address.uri:
+        scheme, _, rest = address.uri.partition("://")
+        # Up to the last "@", since a password may hold a "/".
+        host = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+        return f"{scheme}://{host}/{_HIDDEN}"
+    return address.safe_uri
+
+
+def _cause(stream: Stream) -> str:
+    """Why a stream is in its state, with its address as a client may see it."""
+    address, cause = stream.reader.address, stream.reader.status.cause
+    for written in (address.uri, address.safe_uri):
+        cause = cause.replace(written, safe_address(address))
+    return redact_text(cause)
+
+
 def _from_body(settings: Mapping[str, Any], body: object) -> SourceConfig:
     """A source with the keys of a body laid over its settings, checked as config.yaml is."""
     if not isinstance(body, dict):
@@ -202,9 +229,9 @@ def _from_body(settings: Mapping[str, Any], body: object) -> SourceConfig:
             hint='e.g. {"uri": "rtsp://camera.local/stream", "name": "door"}',
         )
     for key in ("uri", "options"):
-        if HIDDEN in str(body.get(key, "")):
+        if _HIDDEN in str(body.get(key, "")):
             raise ConfigError(
-                f"holds {HIDDEN}, which stands for what is not shown",
+                f"holds {_HIDDEN}, which stands for what is not shown",
                 where=f"body: {key}",
                 hint="leave the key out to keep its value",
             )

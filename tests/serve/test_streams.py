@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from streamprn.config import Address, SourceKind
 from streamprn.records import SourceState
+from streamprn.serve.control import safe_address
 from tests.serve.conftest import PICTURE
 from tests.support.wire import eventually
 
@@ -154,7 +156,6 @@ SECRET = "hunter2"
     "uri",
     [
         f"rtsp://admin:{SECRET}@127.0.0.1:1/live",
-        f"rtsp://admin:12/{SECRET}@127.0.0.1:1/live",
         f"http://127.0.0.1:1/video?user=a&password={SECRET}",
         f"http://127.0.0.1:1/{SECRET}/video.mjpg",
         f"http://127.0.0.1:1/video?u=a&p={SECRET}",
@@ -169,6 +170,22 @@ def test_no_answer_shows_a_secret(call, uri):
     assert b"127.0.0.1:1" in answers[0].data
     for answer in answers:
         assert SECRET.encode() not in answer.data
+
+
+@pytest.mark.parametrize(
+    ("kind", "uri", "shown"),
+    [
+        (SourceKind.RTSP, "rtsp://u:12/p@cam.local:554/s", "rtsp://cam.local:554/***"),
+        (SourceKind.HTTP, "https://cam.local/token/a?b=c", "https://cam.local/***"),
+        (SourceKind.HTTP, "https://cam.local?u=a&p=b", "https://cam.local/***"),
+        (SourceKind.RTSP, "rtsp://u:p@[::1]:554/x", "rtsp://[::1]:554/***"),
+        (SourceKind.LAVFI, "movie=rtsp\\://u\\:p@cam/x", "lavfi:movie=***"),
+        (SourceKind.LAVFI, "testsrc2", "lavfi:testsrc2"),
+        (SourceKind.WEBCAM, "0", "0"),
+    ],
+)
+def test_of_an_address_only_what_is_no_secret_is_shown(kind, uri, shown):
+    assert safe_address(Address(kind, uri, "name")) == shown
 
 
 def test_there_is_a_bound_on_streams(call, served, monkeypatch):

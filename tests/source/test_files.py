@@ -230,8 +230,7 @@ def test_an_unreadable_file_fails_with_its_cause(tmp_path, clip, play):
 def test_a_bad_filter_graph_fails_with_its_cause(play):
     cause = failure(play("lavfi:nosuchfilter=1"))
     assert (
-        "lavfi:nosuchfilter=***: cannot be opened: Invalid argument (check the filter graph)"
-        in cause
+        "lavfi:nosuchfilter=1: cannot be opened: Invalid argument (check the filter graph)" in cause
     )
 
 

@@ -71,7 +71,7 @@ def test_a_film_that_breaks_off_is_not_said_to_be_unopened(clips, play, tmp_path
         player = play(server.url("/clip.mp4"))
         cause = player.wait_for(SourceState.RECONNECTING).cause
     assert cause.startswith("reading broke off: http://127.0.0.1:")
-    assert "/***: cannot be read on: Input/output error; next try in" in cause
+    assert "/clip.mp4: cannot be read on: Input/output error; next try in" in cause
 
 
 def test_a_missing_page_is_reported(images, play):
