@@ -15,10 +15,13 @@ HEAVY = (
     "numpy",
     "onnxruntime",
     "openvino",
+    "prometheus_client",
     "pycuda",
     "rich",
+    "starlette",
     "tensorrt",
     "tensorrt_rtx",
+    "uvicorn",
     "yaml",
     "zmq",
 )
@@ -51,6 +54,14 @@ def test_subscribing_loads_no_video_library_no_network_runtime_and_no_compiler()
     loaded = _loaded_after("from streamprn import Subscriber")
     assert "streamprn.wire.subscribe" in loaded
     assert not loaded.intersection(VIDEO_AND_NETWORKS)
+
+
+def test_a_service_without_http_loads_no_http_library():
+    code = (
+        "from streamprn.config import Config\nfrom streamprn.serve.service import Service\n"
+        "Service(Config.default(), None)"
+    )
+    assert not _loaded_after(code).intersection({"prometheus_client", "starlette", "uvicorn"})
 
 
 def test_a_name_that_the_package_lacks_is_an_attribute_error():

@@ -146,6 +146,15 @@ def probe_onnxruntime() -> Report:
     )
 
 
+def probe_service() -> Report:
+    """What `run --http` needs."""
+    names = ("starlette", "uvicorn", "prometheus-client")
+    missing = [name for name in names if importlib.util.find_spec(name.replace("-", "_")) is None]
+    if missing:
+        return Report("HTTP service", {"version": "not installed (extra: serve)"})
+    return Report("HTTP service", {name: _version(name) for name in names})
+
+
 def probe_gpu() -> Report:
     """NVIDIA's driver and device, TensorRT, NVDEC, and what the GPU path lacks.
 
@@ -201,6 +210,7 @@ PROBES: tuple[Probe, ...] = (
     probe_cameras,
     probe_openvino,
     probe_onnxruntime,
+    probe_service,
     probe_gpu,
     probe_engines,
     probe_run,

@@ -221,7 +221,7 @@ def _run(
         else:
             failed.pop(status.stream, None)
 
-    with Pipeline(config, sinks=service.sinks) as pipeline, service.attending(pipeline):
+    with Pipeline(config, sinks=service.sinks) as pipeline, service.attending(pipeline, stop):
         if not args.quiet:
             control = f"; control on {service.url}" if service.serves else ""
             said = f"publishing on {pipeline.endpoint}; {pipeline.backend}{control}; Ctrl-C ends"

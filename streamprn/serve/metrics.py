@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
 )
 from prometheus_client.exposition import choose_encoder
@@ -30,11 +29,12 @@ if TYPE_CHECKING:
     from streamprn.live.pipeline import Pipeline
     from streamprn.live.stream import Stream
     from streamprn.serve.liveness import Liveness
-    from streamprn.serve.timings import Histogram, Timings
+    from streamprn.serve.timings import Timings
 
 __all__ = ["Metrics"]
 
 _STREAM = ["stream"]
+_EOF = b"# EOF\n"
 #: What the counters of the publisher count; see `PublishCounters`.
 _PUBLISHED = {
     "messages": "Messages sent",
@@ -72,7 +72,9 @@ class Metrics(Collector):
             accept: the header of the request: Prometheus' own text, or OpenMetrics.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        page = encode(self._registry)
+        head, end = (page[: -len(_EOF)], _EOF) if page.endswith(_EOF) else (page, b"")
+        return head + self._histograms().encode() + end, content_type
 
     def describe(self) -> Iterable[Metric]:
         """Nothing before somebody asks; see `Collector`."""
@@ -145,17 +147,34 @@ class Metrics(Collector):
             yield family
 
     def _of_time(self) -> Iterable[Metric]:
-        latency = _histogram("latency_seconds", "From capture to publication", ["stream"])
-        stages = _histogram("stage_seconds", "Time of one stage", ["stream", "stage"])
         age = _gauges("last_frame_age_seconds", "Time since the last frame published", "stream")
-        for name, timings in self._timings.streams.items():
-            _add(latency, [name], timings.latency)
-            for stage, histogram in timings.stages.copy().items():
-                _add(stages, [name, stage], histogram)
+        for name in self._timings.streams:
             age_s = self._timings.age_s(name)
             if age_s is not None:
                 age.add_metric([name], age_s)
-        return latency, stages, age
+        yield age
+
+    def _histograms(self) -> str:
+        """All histograms as both formats write them.
+
+        They are nine tenths of the page. The client's own encoder takes ten times as long for a
+        line, and meanwhile holds the interpreter that frames need.
+        """
+        latency, stages = (
+            _head("latency_seconds", "From capture to publication"),
+            _head("stage_seconds", "Time of one stage"),
+        )
+        for name, timings in self._timings.streams.items():
+            latency += timings.latency.lines("streamprn_latency_seconds", f'stream="{name}"')
+            for stage, histogram in timings.stages.copy().items():
+                labels = f'stream="{name}",stage="{stage}"'
+                stages += histogram.lines("streamprn_stage_seconds", labels)
+        return "".join((*latency, *stages))
+
+
+def _head(name: str, text: str) -> list[str]:
+    full = f"streamprn_{name}"
+    return [f"# HELP {full} {text}\n# TYPE {full} histogram\n"]
 
 
 def _counter(name: str, text: str, labels: list[str]) -> CounterMetricFamily:
@@ -168,11 +187,3 @@ def _gauges(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"streamprn_{name}", text, value=value)
-
-
-def _histogram(name: str, text: str, labels: list[str]) -> HistogramMetricFamily:
-    return HistogramMetricFamily(f"streamprn_{name}", text, labels=labels)
-
-
-def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
-    family.add_metric(labels, histogram.cumulative(), histogram.sum_s)

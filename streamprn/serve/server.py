@@ -74,16 +74,43 @@ class BoundedProtocol(H11Protocol):
         self._check = self.loop.call_later(CHECK_S, self._look)
 
 
+class _Uvicorn(uvicorn.Server):
+    """Ends when one of two events is set, at the next of its ticks, ten of which make a second."""
+
+    def __init__(
+        self, config: uvicorn.Config, closing: threading.Event, stop: threading.Event
+    ) -> None:
+        super().__init__(config)
+        self._closing = closing
+        self._stop = stop
+
+    async def on_tick(self, counter: int) -> bool:
+        """See `uvicorn.Server`."""
+        if self._stop.is_set() or self._closing.is_set():
+            self._closing.set()
+            # What is cut off now is no error.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            self.force_exit = self.should_exit = True
+        return await super().on_tick(counter)
+
+
 class Server:
     """Serves an application until it is stopped.
 
     Args:
         app: the application.
         listener: bound; closed with the server.
-        closing: set when the server is to end, for answers that go on for ever.
+        closing: set when the server ends, for answers that would go on for ever.
+        stop: ends the server when somebody else sets it.
     """
 
-    def __init__(self, app: Starlette, listener: Listener, closing: threading.Event) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        listener: Listener,
+        closing: threading.Event,
+        stop: threading.Event,
+    ) -> None:
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,
@@ -98,7 +125,7 @@ class Server:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config, closing, stop)
         self._listener = listener
         self._closing = closing
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -112,10 +139,6 @@ class Server:
     def stop(self) -> None:
         """End; answers that are under way are cut off."""
         self._closing.set()
-        # What is cut off now is no error.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        self._server.force_exit = True
-        self._server.should_exit = True
         self._thread.join(STOP_TIMEOUT_S)
 
     def _run(self) -> None:

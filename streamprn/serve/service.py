@@ -99,11 +99,12 @@ class Service:
             self._wake.notify_all()
 
     @contextlib.contextmanager
-    def attending(self, pipeline: Pipeline) -> Iterator[None]:
+    def attending(self, pipeline: Pipeline, stop: threading.Event | None = None) -> Iterator[None]:
         """Watch, serve and reload a pipeline until the block ends.
 
         Args:
             pipeline: entered, with `sinks` among its own.
+            stop: ends the pipeline, so that the server ends beside it and not after it.
         """
         self._pipeline = pipeline
         self._reloader = Reloader(pipeline.streams, self._config, self._read_again)
@@ -111,7 +112,7 @@ class Service:
         attendant = threading.Thread(
             target=self._attend, args=(liveness, self._reloader), name="service", daemon=True
         )
-        server = self._server(pipeline, liveness, self._reloader)
+        server = self._server(pipeline, liveness, self._reloader, stop or threading.Event())
         attendant.start()
         if server is not None:
             server.start()
@@ -191,7 +192,13 @@ class Service:
         assert self._pipeline is not None
         return self._pipeline.topology
 
-    def _server(self, pipeline: Pipeline, liveness: Liveness, reloader: Reloader) -> Server | None:
+    def _server(
+        self,
+        pipeline: Pipeline,
+        liveness: Liveness,
+        reloader: Reloader,
+        stop: threading.Event,
+    ) -> Server | None:
         if self._listener is None or self._previews is None:
             return None
         from streamprn import __version__
@@ -214,4 +221,4 @@ class Service:
             version=str(__version__),
             closing=threading.Event(),
         )
-        return Server(make_app(parts, self._token), self._listener, parts.closing)
+        return Server(make_app(parts, self._token), self._listener, parts.closing, stop)

@@ -46,14 +46,20 @@ class Histogram:
         self.counts[bisect_left(self._bounds_s, seconds)] += 1
         self.sum_s += seconds
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Bounds as text with the number of durations at or below them, as Prometheus wants it."""
-        found: list[tuple[str, float]] = []
-        total = 0
-        bounds = (*map(str, self._bounds_s), "+Inf")
-        for bound, count in zip(bounds, list(self.counts), strict=True):
+    def lines(self, name: str, labels: str) -> list[str]:
+        """Its lines for Prometheus.
+
+        Args:
+            name: of the figure.
+            labels: written out, without what needs to be escaped.
+        """
+        total, found = 0, []
+        # One copy, so that the count is that of the buckets.
+        for bound, count in zip((*self._bounds_s, "+Inf"), [*self.counts], strict=True):
             total += count
-            found.append((bound, total))
+            found.append(f'{name}_bucket{{{labels},le="{bound}"}} {total}.0\n')
+        found.append(f"{name}_count{{{labels}}} {total}.0\n")
+        found.append(f"{name}_sum{{{labels}}} {self.sum_s!r}\n")
         return found
 
 

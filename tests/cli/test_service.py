@@ -147,3 +147,10 @@ def test_a_watchdog_meant_for_another_process_is_not_fed(monkeypatch):
     assert not notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", "@streamprn-nobody-listens")
     assert not notify("READY=1")
+
+
+def test_a_service_that_ends_by_itself_tells_of_a_source_that_failed(streamprn, elsewhere):
+    (elsewhere / "text.mp4").write_text("no film")
+    done = streamprn("run", "text.mp4", PICTURE, *BIND, "--max-frames", 40)
+    assert done.code == 2
+    assert "no readable video" in done.error

@@ -81,7 +81,7 @@ def running(engine, detector, read_again=None, **mapping):  # noqa: F811
     with (
         Service(config, read_again, "run-1") as service,
         Pipeline(config, engine=engine, detector=detector, sinks=service.sinks) as pipeline,
-        service.attending(pipeline),
+        service.attending(pipeline, stop),
     ):
 
         def run():

@@ -11,14 +11,17 @@ import threading
 import time
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamprn.config import Config
 from streamprn.errors import InputError, PublishError
-from streamprn.live.loop import LoopStatistics
+from streamprn.live.pipeline import Pipeline
 from streamprn.serve import openapi, server
 from streamprn.serve.app import PAGES
 from streamprn.serve.listen import listen, read_token
 from streamprn.serve.liveness import Health, Liveness
+from streamprn.serve.service import Service
 from tests.serve.conftest import PICTURE, Client, running
 from tests.support.wire import eventually
 
@@ -48,10 +51,6 @@ def test_ready_is_what_every_required_stream_is_live(call):
 
 
 def test_the_service_answers_before_the_engine_is_warm(engine, detector):
-    from streamprn.config import Config
-    from streamprn.live.pipeline import Pipeline
-    from streamprn.serve.service import Service
-
     config = Config.from_mapping(
         {"publish": {"bind": "tcp://127.0.0.1:*"}, "http": {"bind": "127.0.0.1:0"}}
     )
@@ -65,32 +64,47 @@ def test_the_service_answers_before_the_engine_is_warm(engine, detector):
         assert client("GET", "/readyz").status == 503
 
 
-class Loops:
-    """What `Liveness` sees of a pipeline."""
+class Stopper:
+    """A sink that does not return while it is shut: the finish loop hangs in it."""
 
-    running = True
+    wanted = frozenset()
 
     def __init__(self):
-        self.turns, self.waiting = 0, 0
+        self.open = threading.Event()
+        self.open.set()
 
-    def statistics(self):
-        return {"look": LoopStatistics(0, self.turns, 0, self.waiting, 0)}
+    def take(self, result, published_ns):
+        self.open.wait(30)
+
+    def close(self):
+        pass
 
 
-def test_a_loop_is_stuck_when_frames_wait_and_it_takes_none():
-    loops = Loops()
-    liveness = Liveness(loops, patience_s=0.05)
-    assert liveness.tick() is Health.ALIVE
-    time.sleep(0.1)
-    assert liveness.tick() is Health.ALIVE  # nothing waits
-    loops.waiting = 1
-    assert liveness.tick() is Health.ALIVE
-    time.sleep(0.1)
-    assert liveness.tick() is Health.STUCK
-    loops.turns = 1
-    assert liveness.tick() is Health.ALIVE
-    loops.running = False
-    assert liveness.tick() is Health.ENDED
+def test_a_loop_is_stuck_when_frames_wait_and_it_takes_none(engine, detector):
+    stopper, stop = Stopper(), threading.Event()
+    config = Config.from_mapping(
+        {"publish": {"bind": "tcp://127.0.0.1:*"}, "sources": [{"uri": PICTURE}]}
+    )
+    with Pipeline(config, engine=engine, detector=detector, sinks=[stopper]) as pipeline:
+        liveness = Liveness(pipeline, patience_s=0.3)
+        assert liveness.tick() is Health.STARTING
+        thread = threading.Thread(target=pipeline.run, args=(stop,))
+        thread.start()
+        eventually(lambda: liveness.tick() is Health.ALIVE, 90)
+        stopper.open.clear()
+        eventually(lambda: liveness.tick() is Health.STUCK)
+        stopper.open.set()
+        eventually(lambda: liveness.tick() is Health.ALIVE)
+        (name,) = pipeline.streams.names
+        pipeline.streams.pause(name)  # nothing waits: the loops may rest as long as they like
+        eventually(lambda: pipeline.streams.find(name).reader.status.state == "paused")
+        rested = time.monotonic() + 0.6
+        while time.monotonic() < rested:
+            assert liveness.tick() is Health.ALIVE
+            time.sleep(0.05)
+        stop.set()
+        thread.join(10)
+        assert liveness.tick() is Health.ENDED
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -161,10 +175,25 @@ def test_a_stream_that_is_gone_leaves_no_figure(call):
     eventually(lambda: b'"door"' not in call("GET", "/metrics").data)
 
 
-def test_openmetrics_is_given_to_those_who_ask(call):
+def test_openmetrics_is_given_to_those_who_ask_and_holds_the_same(call, clips):
+    call("POST", "/streams", {"uri": clips.still().uri, "name": "film", "realtime": False})
+    eventually(lambda: call("GET", "/streams/film").json["frames"] == 30)
     answer = call("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
-    assert answer.data.endswith(b"# EOF\n")
+    families = list(openmetrics.text_string_to_metric_families(answer.data.decode()))
+    plain = text_string_to_metric_families(call("GET", "/metrics").data.decode())
+    film = {"stream": "film"}
+
+    def counted(families):
+        samples = (sample for family in families for sample in family.samples)
+        return sorted(
+            (sample.name, sorted(sample.labels.items()), sample.value)
+            for sample in samples
+            if sample.labels.items() >= film.items() and "frame_age" not in sample.name
+        )
+
+    assert counted(families) == counted(plain)
+    assert len(counted(families)) > 100
 
 
 # --- the description ------------------------------------------------------------------------------
