@@ -359,8 +359,8 @@ def page(verdicts: Sequence[tuple[Case, str]]) -> str:
         f"fixed palette of the GIF encoder). {good} are right.",
         "",
         "A row is a container, a codec and a pixel format, with all the turns (EXIF numbers), "
-        "shapes of a pixel, clocks and colours that it was made with. What a container or codec cannot "
-        "note (a turn in AVI, a matrix in MJPEG) is not in its row.",
+        "shapes of a pixel, clocks and colours that it was made with. What a container or codec "
+        "cannot note (a turn in AVI, a matrix in MJPEG) is not in its row.",
         "",
         "| container | codec | pixels | clips | turns | pixel shapes | clocks | colours | result |",
         "|---|---|---|---|---|---|---|---|---|",
