@@ -90,6 +90,7 @@ class ColourMatch:
 def _apply_match(rgb, log_light, have, want, shadows, highlights, out):  # type: ignore[no-untyped-def]
     mean_have, mean_want = have.mean(), want.mean()
     tint_have, tint_want = have - mean_have, want - mean_want
+    own = max((tint_have * tint_have).sum(), np.float32(0.02))
     norm = (tint_have * tint_have).sum() + np.float32(0.02)
     # On paler skin the tints that are not the skin's own are as much paler: no green cheeks.
     paler = np.sqrt(((tint_want * tint_want).sum() + np.float32(0.02)) / norm)
@@ -102,8 +103,8 @@ def _apply_match(rgb, log_light, have, want, shadows, highlights, out):  # type:
         alike = np.float32(0.0)
         for c in range(3):
             alike += (light[c] - mean) * tint_have[c]
-        # Half of the skin's tint makes skin: highlights are paler.
-        part = min(max(np.float32(2.0) * alike / norm, np.float32(0.0)), np.float32(1.0))
+        # A highlight is skin under white light: as much paler than the skin as it was before.
+        part = min(max(alike / own, np.float32(0.0)), np.float32(1.0))
         step = mean - mean_have
         # Far below the skin's brightness the contrast is the source's own: black stays black.
         low = min(max(step, np.float32(-1.0)), np.float32(0.0))

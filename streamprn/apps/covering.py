@@ -18,6 +18,7 @@ from streamprn.apps.textures import bleed, vertex_mask_map
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from streamprn.apps.textures import Charts
     from streamprn.engines.topology import Topology
     from streamprn.records import Float32, UInt8
 
@@ -34,6 +35,7 @@ _BAND = 32
 _CHIN_BAND = 10
 _RIM = 4
 _GROWTH = 8
+_BROW_GROWTH = 3
 _WIDEST_ARM = 60
 _MOSTLY = 0.6
 
@@ -53,7 +55,14 @@ def covered_texels(texture: UInt8, seen: Mask, topology: Topology, *, chin: bool
     off_tint[middle] = False
     darker[middle] &= chin & (_depth_in(topology)[middle] < _CHIN_BAND)
     other = (darker | off_tint) & topology.mask
-    return _reaching_in(other, topology) if other.any() else other
+    if not other.any():
+        return other
+    covered = _reaching_in(other, topology)
+    # A brow is hair by itself, and near hair: it is covered as a whole or not at all.
+    for area in _features(topology):
+        if np.mean(covered[area]) < _MOSTLY:
+            covered[_grown(area, topology, _BROW_GROWTH)] = False
+    return covered
 
 
 def occluded_texels(texture: UInt8, seen: Mask, topology: Topology) -> Mask:
@@ -98,6 +107,20 @@ def without_cover(texture: UInt8, covered: Mask, inside: Mask) -> UInt8:
         return texture
     smooth = membrane(texture.astype(np.float32), inside & ~large, inside)
     return np.asarray(np.where(inside[:, :, None], np.round(smooth), texture), np.uint8)
+
+
+def skin_texture(mirrored: UInt8, small: UInt8, seen: Mask, charts: Charts) -> UInt8:
+    """A texture with the hair, hat or background at its rim replaced by the skin beside them.
+
+    Args:
+        mirrored: `(S, S, 3)` uint8, hidden texels made up from the other half.
+        small: `(256, 256, 3)` uint8, the same.
+        seen: `(N,)` bool, vertices whose colour tells about the face.
+        charts: of the texture's topology.
+    """
+    inside = charts.at(mirrored.shape[0]).mask
+    covered = covered_texels(small, seen, charts.topology, chin=True)
+    return bleed(without_cover(mirrored, covered, inside), inside)
 
 
 def _unlike_skin(texture: UInt8, seen: Mask, topology: Topology) -> tuple[Mask, Mask]:

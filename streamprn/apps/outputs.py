@@ -51,7 +51,7 @@ class OutputOptions:
         kinds: of `KINDS`.
         formats: of meshes, of `MESH_FORMATS`.
         front: meshes turned to the camera instead of as in the picture.
-        fill: what hidden texels and vertices hold: "picture", "zero" or "mirror" (textures).
+        fill: what hidden texels and vertices hold: see `Reconstruction.texture`.
         texture_size: texels a side.
     """
 

@@ -26,6 +26,8 @@ CURVES = (
 )  # fmt: skip
 GREEN, RED, WHITE, YELLOW = (60, 220, 90), (235, 70, 60), (255, 255, 255), (255, 205, 40)
 _AXES = ((235, 70, 60), (60, 220, 90), (70, 130, 255))
+# Height of labels over the longer side of the picture.
+_LABEL_PART, _LEAST_LABEL_PX = 14.0 / 512.0, 9.0
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 4  # cv2 draws at a sixteenth of a pixel
 _BOX_EDGES = tuple((a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4))
@@ -172,15 +174,32 @@ def _draw_axes(canvas: UInt8, face: DrawableFace, length: float, line: int) -> N
         cv2.line(canvas, start, tip, colour, line, cv2.LINE_AA, _SHIFT)
 
 
-def label(canvas: UInt8, text: str, at_xy: tuple[float, float], size_px: float = 14.0) -> None:
-    """Write a line of text in place, white on a dark rim; `at_xy` is its lower left corner."""
+def label(
+    canvas: UInt8, text: str, at_xy: tuple[float, float], size_px: float | None = None
+) -> None:
+    """Write a line of text in place, white on a dark rim, wholly inside of the picture.
+
+    Args:
+        canvas: `(H, W, 3)` uint8.
+        text: the line; it is made smaller where it is wider than the picture.
+        at_xy: its lower left corner, moved where the text would leave the picture.
+        size_px: height of its capitals; None goes with the picture: 14 in one of 512 pixels.
+    """
+    height, width = canvas.shape[:2]
+    if size_px is None:
+        size_px = max(_LABEL_PART * max(height, width), _LEAST_LABEL_PX)
     scale = size_px / 22.0
-    x, y = (round(float(np.clip(value, -1e5, 1e5))) for value in at_xy)
+    (long, tall), below = cv2.getTextSize(text, _FONT, scale, 1)
+    scale *= min(1.0, (width - 2) / max(long, 1), (height - 2) / max(tall + below, 1))
+    line = max(1, round(scale))
+    (long, tall), below = cv2.getTextSize(text, _FONT, scale, line)
+    x = round(float(np.clip(np.nan_to_num(at_xy[0]), 1, max(width - 1 - long, 1))))
+    y = round(float(np.clip(np.nan_to_num(at_xy[1]), tall + 1, max(height - 1 - below, 1))))
     # A wider stroke would also be a longer line of text: the rim is the same text, shifted.
-    shifts = [(dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    shifts = [(dx, dy) for dy in (-line, 0, line) for dx in (-line, 0, line)]
     for dx, dy in shifts:
-        cv2.putText(canvas, text, (x + dx, y + dy), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x, y), _FONT, scale, WHITE, 1, cv2.LINE_AA)
+        cv2.putText(canvas, text, (x + dx, y + dy), _FONT, scale, (0, 0, 0), line, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), _FONT, scale, WHITE, line, cv2.LINE_AA)
 
 
 def pose_text(face: DrawableFace) -> str:
@@ -217,7 +236,7 @@ def overlay(image: UInt8, faces: Sequence[Reconstruction], kind: str) -> UInt8:
         elif kind == "pose":
             draw_pose(canvas, face)
             corner = (float(face.box_xyxy[0]), float(face.box_xyxy[1]) - 6.0)
-            label(canvas, pose_text(face), (corner[0], max(corner[1], 16.0)))
+            label(canvas, pose_text(face), corner)
         else:
             draw_visibility(canvas, face)
             draw_landmarks(canvas, face, by_visibility=True)

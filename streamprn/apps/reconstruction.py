@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from streamprn.apps import textures
+from streamprn.apps import covering, textures
 from streamprn.apps.meshes import Mesh, metres_per_pixel
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.detectors import best_of_overlapping
@@ -167,13 +167,18 @@ class Reconstruction:
 
         Args:
             size: texels a side.
-            fill: what hidden texels hold: "picture" (what the picture shows there), "zero", or
-                "mirror" (the mirrored half of the face, its light matched).
+            fill: what hidden texels hold: "picture" (what the picture shows there), "zero",
+                "mirror" (the mirrored half of the face, its light matched), or "skin" (the same,
+                and skin in place of hair, a hat or the background at the rim).
         """
         key = (size, fill)
         if key not in self._cache:
             surface = textures.Surface(self.image, self.vertices, self.visible, self.charts)
-            self._cache[key] = textures.face_texture(surface, size, fill)
+            made = textures.face_texture(surface, size, fill)
+            if fill == "skin":
+                small = self.texture(256, "mirror")
+                made = covering.skin_texture(made, small, self.visible, self.charts)
+            self._cache[key] = made
         return self._cache[key]
 
     @property

@@ -16,8 +16,8 @@ import numpy as np
 
 from streamprn.apps import blending, images
 from streamprn.apps.blending import ColourMatch, membrane
-from streamprn.apps.covering import covered_texels, occluded_texels, without_cover
-from streamprn.apps.textures import bleed, vertex_mask_map
+from streamprn.apps.covering import covered_texels, occluded_texels
+from streamprn.apps.textures import vertex_mask_map
 from streamprn.errors import InputError
 from streamprn.kernels import sampling
 from streamprn.kernels.normals import vertex_normals
@@ -80,10 +80,7 @@ class ReferenceFace:
         while size < 1.5 * max(x1 - x0, y1 - y0) and size < _LARGEST_TEXTURE:
             size *= 2
         inside = face.charts.at(size).mask
-        covered = covered_texels(
-            face.texture(256, "mirror"), face.visible, face.topology, chin=True
-        )
-        texture = bleed(without_cover(face.texture(size, "mirror"), covered, inside), inside)
+        texture = face.texture(size, "skin")
         opening = mouth_opening(face.landmarks)
         closed = texture
         if opening >= _CLOSED_MOUTH:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-FILLS = ("picture", "zero", "mirror")
+FILLS = ("picture", "zero", "mirror", "skin")
 _MAX_SIZE = 8192
 # The hidden part is made up at this size and enlarged: it is smooth, or half of a face.
 _MEMBRANE_SIZE = 256
@@ -113,14 +113,17 @@ def check_size(size: int) -> int:
 
 
 def face_texture(surface: Surface, size: int, fill: str) -> UInt8:
-    """`(size, size, 3)` uint8 texture of a face; see `Reconstruction.texture`."""
+    """`(size, size, 3)` uint8 texture of a face; see `Reconstruction.texture`.
+
+    For "skin" it is that of "mirror": what covers the face is told in `apps.covering`.
+    """
     check_size(size)
     if fill not in FILLS:
         raise InputError(f"texture fill {fill!r}: must be one of {', '.join(FILLS)}")
     texture = surface.texture(size)
     if fill == "zero":
         texture = np.where(surface.shown(size)[:, :, None], texture, 0).astype(np.uint8)
-    elif fill == "mirror":
+    elif fill in ("mirror", "skin"):
         texture = _filled_from_mirror(surface, texture)
     return bleed(texture, surface.charts.at(size).mask)
 

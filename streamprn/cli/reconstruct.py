@@ -71,9 +71,9 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fill",
         default="picture",
-        choices=("picture", "zero", "mirror"),
-        help="what hidden parts of textures hold: what the picture shows there, black, or the "
-        "other half of the face (%(default)s)",
+        choices=("picture", "zero", "mirror", "skin"),
+        help="what hidden parts of textures hold: what the picture shows there, black, the other "
+        "half of the face, or that and skin in place of hair and background (%(default)s)",
     )
     group.add_argument(
         "--texture-size",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamprn.apps import blending
+from streamprn.apps import blending, images
 
 
 def disc(
@@ -128,3 +128,18 @@ def test_a_feather_rises_from_the_rim_but_not_from_the_border_of_the_picture() -
     assert (alpha[:, 20:] == 0).all()
     assert (alpha[:, :12] == 1).all()
     assert (np.diff(alpha[20]) <= 0).all()
+
+
+def test_highlights_stay_skin_under_another_light() -> None:
+    """White light over warm skin: no part of it turns to the side of the skin's opposite."""
+    shine = np.linspace(0.0, 0.5, 200)[:, None]
+    ours = np.array([0.45, 0.22, 0.13])
+    theirs = np.array([0.40, 0.20, 0.34])
+    source = np.round(255 * images.srgb_from_linear(ours + shine)).astype(np.uint8)
+    have, want = (np.log(one) for one in (ours, theirs))
+    out = blending.ColourMatch(have, want).apply(source[None])[0]
+    assert (out[:, 0] >= out[:, 2] - 0.5).all(), "never bluer than red"
+    light = blending.LOG_LIGHT[np.round(out).astype(np.uint8)]
+    tint = (light - light.mean(axis=1, keepdims=True))[:, 0]
+    assert np.abs(np.diff(tint)).max() < 0.03, "no edge"
+    np.testing.assert_allclose(out[0], 255 * images.srgb_from_linear(theirs), atol=3)

@@ -5,6 +5,7 @@ import pytest
 
 from streamprn.apps.covering import covered_texels, occluded_texels, without_cover
 from streamprn.apps.reconstruction import Reconstruction
+from streamprn.apps.textures import vertex_mask_map
 from streamprn.engines.topology import Topology
 
 SKIN, HAIR, BLACK, GLARE = (205, 155, 125), (70, 45, 25), (15, 15, 18), (250, 235, 225)
@@ -85,3 +86,22 @@ def test_a_thing_before_the_mouth_is_an_occlusion_and_eyes_beside_hair_are_not(
     assert found[90:120, 5:40][topology.mask[90:120, 5:40]].all()
     assert not found[76:84, 85:105].any()
     assert not found[100:150, 80:200].any()
+
+
+@pytest.mark.parametrize("side", [np.s_[:, :128], np.s_[:, 128:]], ids=["right", "left"])
+def test_a_brow_near_hair_is_no_hair(topology: Topology, side: tuple[slice, slice]) -> None:
+    """Dark brows, and hair that touches one of them: both brows are edited alike."""
+    texture = skin(topology)
+    brows = vertex_mask_map(topology.parts["brows"], topology)
+    texture[brows] = HAIR
+    one = np.zeros_like(brows)
+    one[side] = brows[side]
+    rows, columns = np.nonzero(one)
+    tail = columns.min() if side[1].start is None else columns.max()
+    strip = np.s_[:, max(tail - 6, 0) : tail + 7]
+    hair = np.zeros_like(brows)
+    hair[: int(rows.max())][strip] = True
+    texture[hair & topology.mask] = HAIR
+    found = covered(texture, topology)
+    assert found[:20][strip].any(), "the hair itself is found"
+    assert not found[brows].any()

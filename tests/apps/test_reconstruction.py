@@ -179,3 +179,17 @@ def test_textures_of_any_size_show_the_same_face(face: Reconstruction) -> None:
         rows = ((np.arange(128) + 0.5) * size / 128).astype(int)
         inside = face.topology.mask[::2, ::2] & face.topology.mask[1::2, 1::2]
         assert np.abs(texture[rows][:, rows] - small)[inside].mean() < 8
+
+
+def test_fill_skin_has_no_hair_at_the_rim(face: Reconstruction) -> None:
+    """The astronaut's fringe and the hair beside her cheek give way to the skin beside them."""
+    rim = face.topology.mask.copy()
+    rim[30:] = False
+    skin, mirror = (face.texture(256, fill)[rim].mean(axis=1) for fill in ("skin", "mirror"))
+    middle = face.texture(256, "picture")[100:140, 90:166].mean()
+    assert np.median(mirror) < 0.75 * middle, "hair is dark"
+    assert np.median(skin) > 0.8 * middle
+    inner = np.s_[110:150, 90:166]
+    np.testing.assert_array_equal(
+        face.texture(256, "skin")[inner], face.texture(256, "mirror")[inner]
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from streamprn.source import decode
+from streamprn.source.orientation import UPRIGHT
 from tests.source.conftest import Player
 
 no_gpu = pytest.mark.skipif(
@@ -41,6 +42,8 @@ class NvdecFrame:
     rotation = 0
     width, height = 64, 48
     colorspace, color_range = 1, 2
+    color_trc = color_primaries = 1
+    interlaced_frame = False
 
     def __init__(self, inner="nv12"):
         self.sw_format = Format(inner)
@@ -48,7 +51,7 @@ class NvdecFrame:
 
 
 def image_of(frame, **options):
-    return decode.to_image(frame, orientation=decode.UPRIGHT, **options)
+    return decode.to_image(frame, orientation=UPRIGHT, **options)
 
 
 def test_a_frame_in_gpu_memory_keeps_its_planes_there():
