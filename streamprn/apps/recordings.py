@@ -198,6 +198,8 @@ class Recording:
                         self.on_frame(number, sum(self.streams.values()))
             except (WireError, InputError) as error:
                 self.problems.append(str(error))
+            except OSError as error:
+                self.problems.append(f"{path}: cannot be read on: {error.strerror}")
 
     def _frame(
         self, messages: list[FrameMessage], states: dict[str, _Stream]
