@@ -220,7 +220,7 @@ class Recording:
             if isinstance(message, MeshMessage):
                 vertices |= message.vertices
             elif isinstance(message, TextureMessage):
-                textures |= message.textures
+                textures |= {one: rgb for one, rgb in message.textures.items() if rgb.size}
         yield RecordedFrame(
             stream=first.stream,
             session=state.session,

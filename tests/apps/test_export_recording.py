@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import random
 import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
 
-from streamprn.apps.export_recording import ExportOptions, export, format_of
+from streamprn.apps.export_recording import FORMATS, ExportOptions, export, format_of
 from streamprn.apps.recordings import Recording, find
 from streamprn.errors import InputError
 from streamprn.records import Kind
@@ -181,3 +184,42 @@ def test_the_suffix_says_the_format_and_an_unknown_one_is_refused():
     assert format_of(Path("a.txt"), "jsonl") == "jsonl"
     with pytest.raises(InputError, match=r"unknown format 'xlsx' \(end the name in one of .jsonl"):
         format_of(Path("a.xlsx"))
+
+
+ODD = (0, -1, 2**63, 2**64 - 1, float("nan"), float("inf"), 1e308, 1e-320, "", [], None, {})
+
+
+def spoilt(value, rng: random.Random):
+    """The same data with something odd somewhere in it."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(list(value))
+        return value | {key: spoilt(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        index = rng.randrange(len(value))
+        return [*value[:index], spoilt(value[index], rng), *value[index + 1 :]]
+    return rng.choice(ODD)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_odd_values_in_a_recording_are_written_left_out_or_refused_in_one_line(tmp_path, seed):
+    from tests.apps.test_export_meshes import check_rules
+    from tests.apps.test_export_meshes import read as read_glb
+
+    rng = random.Random(seed)
+    (path,) = record(tmp_path / "rec", [moving(seq, faces=2) for seq in range(3)])
+    messages = list(msgpack.Unpacker(io.BytesIO(path.read_bytes())))
+    for _ in range(3):
+        message = rng.choice(messages)
+        message[1] = msgpack.packb(spoilt(msgpack.unpackb(message[1]), rng))
+    path.write_bytes(b"".join(map(msgpack.packb, messages)))
+    for name in FORMATS:
+        out = tmp_path / f"a.{name}"
+        try:
+            exported = export(path, out)
+        except InputError as error:
+            assert "\n" not in str(error)
+            assert not out.exists()
+            continue
+        assert exported.count > 0
+        if name == "glb":
+            check_rules(read_glb(out))

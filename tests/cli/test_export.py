@@ -1,6 +1,8 @@
 """`streamprn export`, and what `run` and `watch` say of a recording."""
 
 import json
+import signal
+import time
 
 import pytest
 
@@ -45,6 +47,7 @@ def test_damage_is_said_and_the_exit_code_is_1(streamprn, recording, elsewhere):
         (["nothing.sprn", "a.csv"], ["nothing.sprn: holds no frames"]),
         (["rec", "a.xlsx"], ["unknown format 'xlsx'", ".parquet", "--format"]),
         (["rec", "notes.txt", "--format", "csv"], ["notes.txt: exists already", "--replace"]),
+        (["rec", "-", "--format", "csv"], ["-: OUT is a file or a folder"]),
         (["rec", "no/a.csv"], ["there is no folder no"]),
         (["rec", "a.csv", "--stream", "x"], ["no stream 'x'", "it has cam1"]),
         (["rec", "a.csv", "--face", "7"], ["no face 7", "its ids are: 1"]),
@@ -63,6 +66,19 @@ def test_bad_input_is_one_line_and_exit_code_2(streamprn, recording, elsewhere, 
     for part in parts:
         assert part in done.error
     assert sorted(elsewhere.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_stopped_leaves_nothing(start, elsewhere, number):
+    record(elsewhere / "long", [moving(seq) for seq in range(300)])
+    process = start("export", "long", "seq")
+    deadline = time.monotonic() + 30
+    while not list(elsewhere.glob(".seq*/result/cam1")):
+        assert time.monotonic() < deadline and process.popen.poll() is None
+        time.sleep(0.002)
+    code, err, _ = process.signal(number)
+    assert (code, err) == (130, "")
+    assert [path.name for path in elsewhere.iterdir()] == ["long"]
 
 
 @pytest.mark.parametrize(
