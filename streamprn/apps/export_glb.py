@@ -16,6 +16,7 @@ import numpy as np
 from streamprn.apps import gltf
 from streamprn.apps.export_meshes import UP, Faces, Key, Limit, face_name, upward_normals
 from streamprn.apps.meshes import metres_per_pixel
+from streamprn.engines.head import OUTER_EYE_CORNERS
 from streamprn.errors import InputError
 from streamprn.kernels.pose import quaternion_from_rotation
 
@@ -115,7 +116,7 @@ class GlbWriter:
                     f"a GLB shows one stream, and the recording has more: {names}, ...",
                     hint="choose one with --stream",
                 )
-            if not _is_usable(face.pose):
+            if not (_is_usable(face.pose) and _has_eyes(face)):
                 self._unusable += 1
             elif self._limit.take(key):
                 self._add(key, face, vertices, topology, frame)
@@ -301,6 +302,11 @@ def _increasing(times: list[float]) -> Float32:
     for index in range(1, len(keys)):
         keys[index] = max(keys[index], np.nextafter(keys[index - 1], np.float32(np.inf)))
     return keys
+
+
+def _has_eyes(face: Face) -> bool:
+    """Whether the landmarks can tell the size of the face."""
+    return len(face.landmarks) > max(OUTER_EYE_CORNERS) and bool(np.isfinite(face.landmarks).all())
 
 
 def _is_usable(pose: Pose) -> bool:

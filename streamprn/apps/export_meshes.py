@@ -30,6 +30,9 @@ INDEX: Final = "export.json"
 #: Turns y down into y up.
 UP: Final = np.array([1.0, -1.0, 1.0])
 
+# No picture is that large; NaN is not below it either.
+_MAX_PIXELS: Final = 1e9
+
 # Stream, session and id.
 Key = tuple[str, int, int]
 
@@ -102,7 +105,7 @@ class Faces:
 def _fits(vertices: Float32, topology: TopologyMessage) -> bool:
     count = len(topology.texel)
     usable = len(vertices) == count > 0 and topology.triangles.size > 0
-    return usable and bool(np.isfinite(vertices).all())
+    return usable and bool(np.abs(vertices).max() < _MAX_PIXELS)
 
 
 class ObjWriter:

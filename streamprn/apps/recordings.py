@@ -199,6 +199,8 @@ class Recording:
                         self.on_frame(number, sum(self.streams.values()))
             except (WireError, InputError) as error:
                 self.problems.append(str(error))
+            except OSError as error:
+                self.problems.append(f"{path}: cannot be read on: {error.strerror}")
 
     def _frame(
         self, messages: list[FrameMessage], states: dict[str, _Stream]
@@ -219,7 +221,7 @@ class Recording:
             if isinstance(message, MeshMessage):
                 vertices |= message.vertices
             elif isinstance(message, TextureMessage):
-                textures |= message.textures
+                textures |= {one: rgb for one, rgb in message.textures.items() if rgb.size}
         yield RecordedFrame(
             stream=first.stream,
             session=state.session,

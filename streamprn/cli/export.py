@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamprn.cli.parser import Parser, number, positive_int
+from streamprn.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _FORMATS = ("jsonl", "csv", "parquet", "obj", "glb")
 # Without a terminal: the first line, and the time between lines.
 _PATIENCE_S, _LINE_S = 2.0, 10.0
+# For taking away what was written so far.
+_CLEANING_S = 10.0
 
 _DESCRIPTION = """\
 Write a recording of `streamprn run --record DIR` to a file that other programs read. The suffix of
@@ -73,13 +76,16 @@ def run(args: argparse.Namespace) -> int:
     """Write the file; 1 where part of the recording could not be read."""
     from streamprn.apps.export_recording import ExportOptions, export
     from streamprn.cli.console import configure_logging, stderr_console
+    from streamprn.cli.signals import stop_on_signals
 
+    if str(args.out) == "-":
+        raise InputError("-: OUT is a file or a folder", hint="e.g. faces.csv")
     console = stderr_console()
     configure_logging("debug" if args.verbose else "warning", console)
     options = ExportOptions(
         args.format, args.stream, args.face, args.every, args.max_frames, args.replace
     )
-    with _progress(console) as on_frame:
+    with stop_on_signals(_CLEANING_S, interrupt=True), _progress(console) as on_frame:
         exported = export(args.recording, args.out, options, on_frame)
     _report(exported, args.out)
     return int(bool(exported.problems))

@@ -128,10 +128,13 @@ def config_from(args: argparse.Namespace) -> Config:
         ConfigError: no source, no file, or a setting that cannot be used.
     """
     from streamprn.config import Config, load_config
+    from streamprn.config.address import check_no_recording
 
     path = _path(args)
     config = load_config(path) if path is not None else Config.default()
     if args.source:
+        for uri in args.source:
+            check_no_recording(uri)
         mapping = config.to_mapping() | {"sources": [{"uri": uri} for uri in args.source]}
         config = Config.from_mapping(mapping, where="SOURCE")
     if not (config.sources or args.http or config.http.bind):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
@@ -262,8 +263,8 @@ def _holds_recordings(folder: Path) -> bool:
     children = list(folder.iterdir())
     if any(child.suffix.lower() in IMAGE_SUFFIXES for child in children):
         return False
-    inner = [path for child in children if child.is_dir() for path in _readable(child)]
-    return any(map(_is_recording, [*children, *inner]))
+    inner = (path for child in children if child.is_dir() for path in _readable(child))
+    return any(map(_is_recording, chain(children, inner)))
 
 
 def _readable(folder: Path) -> list[Path]:
