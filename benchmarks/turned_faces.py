@@ -49,8 +49,9 @@ def main() -> None:
                 found.append(100 * away.mean() / size)
                 turned.append(abs(face.pose.yaw))
                 scores.append(face.score)
+            angle = "own" if yaw is None else f"{yaw:g}"
             print(
-                f"{name}, yaw {'own' if yaw is None else f'{yaw:g}'}: error {np.mean(found):.2f} %, "
+                f"{name}, yaw {angle}: error {np.mean(found):.2f} %, "
                 f"reads {np.median(turned):.0f} degrees, score {np.mean(scores):.2f}"
             )
         engine.close()

@@ -147,9 +147,8 @@ class Trainer:
         held_out = self._held_out()
         settings = self._settings
         sampler = Sampler(self._data, self.network.side, settings.seed)
-        report.write_samples(
-            self._output / report.SAMPLES, sampler.batch(0, min(settings.batch, 48))
-        )
+        some = sampler.batch(0, min(settings.batch, 48))
+        report.write_samples(self._output / report.SAMPLES, some)
         loader = Loader(
             self._labels,
             self.network.side,
