@@ -1,8 +1,10 @@
 """These need PyTorch, which `make test-train` installs and `make test` does not."""
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,6 +137,10 @@ def test_an_exported_engine_gives_the_points_of_the_network(run, data, tmp_path)
     card = (folder / "MODEL_CARD.md").read_text()
     assert "## Limits" in card
     assert "| own |" in card
+    stated = dict(re.findall(r"- `(.+)`: SHA-256 `(.+)`", card))
+    assert stated.keys() == {"network.onnx", "network.fp16.onnx"}
+    for name, digest in stated.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     with pytest.raises(EngineError, match="exists already"):
         export(run[0], folder, About("mine"))
 
