@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,11 @@ def export(run: Path, folder: Path, about: About, *, replace: bool = False) -> N
         for precision in about.precisions:
             _write_network(network, precision, made / _FILES[precision])
         (made / MANIFEST).write_text(_manifest(about, network, settings))
-        (made / CARD).write_text(_card(about, saved))
+        digests = "".join(
+            f"- `{path.name}`: SHA-256 `{hashlib.sha256(path.read_bytes()).hexdigest()}`\n"
+            for path in sorted(made.glob("*.onnx"))
+        )
+        (made / CARD).write_text(f"{_card(about, saved)}\n## Files\n\n{digests}")
         move_into_place(made, folder)
 
 

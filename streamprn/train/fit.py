@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from streamprn.errors import InputError
+from streamprn.train import report
 from streamprn.train.dataset import Dataset
 from streamprn.train.graph import STARTS, GraphNetwork
 from streamprn.train.layout import load_layout
@@ -145,6 +146,9 @@ class Trainer:
         )
         held_out = self._held_out()
         settings = self._settings
+        sampler = Sampler(self._data, self.network.side, settings.seed)
+        some = sampler.batch(0, min(settings.batch, 48))
+        report.write_samples(self._output / report.SAMPLES, some)
         loader = Loader(
             self._labels,
             self.network.side,
@@ -268,14 +272,17 @@ class Trainer:
             "error_percent": {},
             "score": {},
         }
+        seen: list[Any] = []
         with torch.no_grad():
             for name, batches in held_out.items():
                 errors, scores = [], []
-                for batch in batches:
+                for number, batch in enumerate(batches):
                     points, logits = mean(self._images(batch))
                     target = torch.from_numpy(batch.points).to(self._device).transpose(1, 2)
                     errors.append(landmark_error(points, target, self._landmarks))
                     scores.append(torch.sigmoid(logits))
+                    if number == 0:
+                        seen.append(points.transpose(1, 2).cpu().numpy())
                 entry["error_percent"][name] = round(100 * float(torch.cat(errors).mean()), 3)
                 entry["score"][name] = round(float(torch.cat(scores).mean()), 3)
         self.state.history.append(entry)
@@ -288,6 +295,9 @@ class Trainer:
         made = self._output / (HISTORY + ".new")
         made.write_text(json.dumps(self.state.history, indent=1) + "\n")
         made.replace(self._output / HISTORY)
+        firsts = [batches[0] for batches in held_out.values()]
+        report.write_faces(self._output / report.FACES, firsts, seen)
+        report.write_curves(self._output / report.CURVES, self.state.history)
         return entry
 
     def _save(self) -> None:

@@ -99,7 +99,10 @@ class GraphNetwork(nn.Module):
         return functional.conv2d(x, weight, bias, strides, padding, groups=groups)
 
     def write(self, source: Path, target: Path) -> None:
-        """Write a copy of an engine's ONNX file, fp32 or fp16, with these weights."""
+        """Write a copy of an engine's ONNX file, fp32 or fp16, with these weights.
+
+        They are rounded to half precision in both, as MediaPipe's are: both hold the same numbers.
+        """
         import onnx
         from onnx import numpy_helper
 
@@ -107,7 +110,8 @@ class GraphNetwork(nn.Module):
         for tensor in model.graph.initializer:
             if tensor.name in self.weights:
                 kind = numpy_helper.to_array(tensor).dtype
-                array = self.weights[tensor.name].detach().cpu().numpy().astype(kind)
+                array = self.weights[tensor.name].detach().cpu().numpy()
+                array = array.astype("float16").astype(kind)
                 tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, target)

@@ -73,15 +73,18 @@ class Sampler:
         data: see `Dataset`.
         size: S, side of the crops.
         seed: of everything that is drawn.
+        held_out: whether `batch` draws from the held-out faces, to test rather than to train.
     """
 
-    def __init__(self, data: Dataset, size: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self, data: Dataset, size: int = 128, seed: int = 0, *, held_out: bool = False
+    ) -> None:
         self._data = data
         self._size = size
         self._seed = seed
         self._mesh = HeadMesh(data)
         self._mirror = load_layout().mirror
-        self._seen = np.flatnonzero(~data.held_out)
+        self._seen = np.flatnonzero(data.held_out == held_out)
         self._held = np.flatnonzero(data.held_out)
 
     def batch(self, step: int, count: int) -> Batch:

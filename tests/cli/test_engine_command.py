@@ -48,7 +48,7 @@ def test_list_names_the_packaged_engines_and_the_users_own(engine):
     assert "facemesh" in out
     assert NAME in out
     names = [row["name"] for row in json.loads(engine("list", "--json")[1])]
-    assert names == ["facemesh", "facemesh2", NAME]
+    assert names == ["facemesh", "facemesh2", "prn", NAME]
 
 
 def test_list_shows_a_damaged_engine_instead_of_failing(engine, home):
@@ -85,11 +85,11 @@ def test_an_unknown_engine_is_one_clear_line(engine):
 def test_import_prnet_makes_an_engine_and_says_the_licence(engine, home, tmp_path):
     prefix = write_checkpoint(tmp_path / "weights", random_variables())
     data = write_uv_data(tmp_path / "uv-data")
-    options = ("import-prnet", "--weights", prefix, "--data", data, "--name", "prn")
+    options = ("import-prnet", "--weights", prefix, "--data", data, "--name", "prnet")
     code, out, _ = engine(*options)
     assert code == 0
     assert "research" in out
-    assert Bundle.load(home / "engines" / "prn").name == "prn"
+    assert Bundle.load(home / "engines" / "prnet").name == "prnet"
     code, _, err = engine(*options)
     assert code == 2
     assert "exists already" in err

@@ -52,10 +52,11 @@ def test_the_packaged_engine_is_there_and_says_its_licence():
     assert "blazeface" not in registry.available()
 
 
-@pytest.mark.parametrize("name", ["facemesh", "facemesh2", "blazeface"])
+@pytest.mark.parametrize("name", ["facemesh", "facemesh2", "prn", "blazeface"])
 def test_every_packaged_file_is_the_one_that_its_provenance_names(name):
     folder = registry.PACKAGED / name
-    stated = re.findall(r"- `(.+)`: SHA-256 `(.+)`", (folder / "PROVENANCE.md").read_text())
+    file = "MODEL_CARD.md" if name == "prn" else "PROVENANCE.md"
+    stated = re.findall(r"- `(.+)`: SHA-256 `(.+)`", (folder / file).read_text())
     data = {path.name for path in folder.iterdir() if path.suffix in (".onnx", ".npz")}
     assert {file for file, _ in stated} == data
     for file, digest in stated:

@@ -78,6 +78,14 @@ def test_the_engine_with_irises_builds(rtx, facemesh2, store, precision):
 
 
 @needs_rtx
+def test_the_engine_that_was_trained_here_builds(rtx, store):
+    bundle = registry.find("prn")
+    recipe = Recipe("fp16", max_batch=16)
+    plan, _ = obtain_plan(rtx, bundle.name, bundle.networks, recipe, store=store)
+    assert 1 < len(plan.data) / 1e6 < 10
+
+
+@needs_rtx
 def test_the_default_engine_builds_for_named_gpus(rtx, facemesh, store):
     recipe = Recipe("tf32", max_batch=8, compute_capabilities=("8.6", "sm89"))
     plan, _ = obtain_plan(rtx, facemesh.name, facemesh.networks, recipe, store=store)

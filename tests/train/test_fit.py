@@ -1,8 +1,10 @@
 """These need PyTorch, which `make test-train` installs and `make test` does not."""
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,20 +42,25 @@ def settings(**changed):
 
 @pytest.fixture(scope="module")
 def run(labels, tmp_path_factory):
-    """A run of 60 steps; its folder and first and last report."""
+    """A run of 150 steps; its folder and first and last report."""
     folder = tmp_path_factory.mktemp("run")
-    Trainer(labels, folder, settings(steps=1)).run()
-    Trainer(labels, folder, settings(steps=60, batch=8, rate=3e-3)).run()
+    Trainer(labels, folder, settings(steps=1, batch=16)).run()
+    Trainer(labels, folder, settings(steps=150, batch=16, rate=4e-3)).run()
     history = json.loads((folder / "history.json").read_text())
     return folder, history[0], history[-1]
 
 
 def test_training_makes_the_error_on_held_out_faces_smaller(run):
     _, first, last = run
-    assert last["step"] == 60
+    assert last["step"] == 150
     # As they are, the mean face in the middle is near already.
     for yaw in ("60", "85"):
         assert last["error_percent"][yaw] < 0.8 * first["error_percent"][yaw]
+
+
+def test_a_run_can_be_looked_at(run):
+    names = {path.name for path in run[0].iterdir()}
+    assert {"samples.png", "faces.png", "curves.png", "history.json"} <= names
 
 
 def test_a_run_that_is_resumed_ends_as_one_that_was_not(labels, tmp_path):
@@ -130,6 +137,10 @@ def test_an_exported_engine_gives_the_points_of_the_network(run, data, tmp_path)
     card = (folder / "MODEL_CARD.md").read_text()
     assert "## Limits" in card
     assert "| own |" in card
+    stated = dict(re.findall(r"- `(.+)`: SHA-256 `(.+)`", card))
+    assert stated.keys() == {"network.onnx", "network.fp16.onnx"}
+    for name, digest in stated.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     with pytest.raises(EngineError, match="exists already"):
         export(run[0], folder, About("mine"))
 
