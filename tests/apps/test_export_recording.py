@@ -207,11 +207,11 @@ def test_odd_values_in_a_recording_are_written_left_out_or_refused_in_one_line(t
 
     rng = random.Random(seed)
     (path,) = record(tmp_path / "rec", [moving(seq, faces=2) for seq in range(3)])
-    messages = list(msgpack.Unpacker(io.BytesIO(path.read_bytes())))
+    # Without the checksums, which would find what is spoilt.
+    messages = [message[:-1] for message in msgpack.Unpacker(io.BytesIO(path.read_bytes()))]
     for _ in range(3):
         message = rng.choice(messages)
         message[1] = msgpack.packb(spoilt(msgpack.unpackb(message[1]), rng))
-        message.pop()  # the checksum of what was there before
     path.write_bytes(b"".join(map(msgpack.packb, messages)))
     for name in FORMATS:
         out = tmp_path / f"a.{name}"
