@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streamprn.config import convert
 from streamprn.config.address import stream_names
+from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import about, setting
-from streamprn.config.source import NOT_EMPTY, Checked, SourceConfig
+from streamprn.config.source import SourceConfig
 from streamprn.records import FRAME_KINDS
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The settings of one source, and the base of all settings."""
+"""The settings of one source."""
 
 from __future__ import annotations
 
@@ -6,21 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from streamprn.config import convert
 from streamprn.config.address import Address
+from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import required, setting
 
-NOT_EMPTY = r"(?s)\s*\S.*"
 NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
-
-
-class Checked:
-    """Checks every field against its rule when an instance is made, however it is made."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        convert.check_instance(self)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
