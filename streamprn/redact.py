@@ -27,6 +27,9 @@ _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_-]+\]|[\w.*-]*)(?::(?:[0-9]{0,5}|PORT|\*
 # These never carry credentials, and their rest is a path or a name.
 _LOCAL = frozenset({"file", "ipc", "inproc", "unix"})
 
+# Addresses of sockets: there is no user in them.
+_NO_USERS = frozenset({"tcp", "udp"})
+
 # Cameras take credentials in the query, and some in the path: `/user=admin_password=x_channel=1`.
 _SECRET = re.compile(
     r"(?i)([a-z0-9.-]*(?:user|usr|login|pass|pwd|psw|token|secret|key|auth|cred|sig|session|sid)"
@@ -130,6 +133,8 @@ def redact(uri: str) -> str:
     if start is None or start.group(1).lower() in _LOCAL:
         return uri
     parts = split_url(uri)
+    if parts is None and start.group(1).lower() in _NO_USERS and "@" not in uri:
+        return uri  # a mistyped port, which has to be seen
     if parts is None or not parts.certain:
         return f"{start.group()}{HIDDEN}"
     user = "" if parts.user is None else f"{HIDDEN if parts.user else ''}@"

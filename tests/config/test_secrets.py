@@ -151,6 +151,7 @@ def test_the_header_that_ffmpeg_makes_of_a_password_is_known():
         "tcp://*:5870, and http://127.0.0.1:8088/docs.",
         "file:///home/me/clip@2x.mp4",
         "(rtsp://cam/x)",
+        "binding to 'tcp://127.0.0.1:port'",
     ],
 )
 def test_what_holds_no_secret_is_left_alone(text):

@@ -20,6 +20,7 @@ from streamprn.records import SourceState
 from tests.support.clips import encode
 from tests.support.feeds import Feed, free_port
 from tests.support.rtsp_server import RtspServer
+from tests.support.x_server import XServer
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,19 @@ def test_a_screen_that_is_not_there_is_one_line(play):
     player = play("screen::97", backoff_initial_s=5.0)
     cause = player.wait_for(SourceState.RECONNECTING).cause
     assert cause.startswith("screen::97: no screen to capture")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other screens")
+def test_a_screen_is_captured_from_a_place_on_it(play):
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[40:, 60:] = (200, 100, 50)
+    with XServer(image) as server:
+        player = play(f"screen:{server.display}+60,40", options={"video_size": "64x48"})
+        frames = player.take(3)
+        player.stop()
+    assert len(frames) == 3
+    assert frames[0].image.rgb.shape == (48, 64, 3)
+    assert (frames[0].image.rgb == (200, 100, 50)).all()
 
 
 def test_an_address_without_a_host_is_refused():
