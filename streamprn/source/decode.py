@@ -62,7 +62,12 @@ def aspect_of(stream: VideoStream) -> Fraction:
     decoded frame on.
     """
     for given in (stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio):
-        if given and Fraction(1, _LARGEST_ASPECT) <= given <= _LARGEST_ASPECT:
+        if not given:
+            continue
+        across, down = given.numerator, given.denominator
+        if across == down:
+            return _SQUARE
+        if across <= _LARGEST_ASPECT * down and down <= _LARGEST_ASPECT * across:
             return Fraction(given)
     return _SQUARE
 
@@ -119,11 +124,11 @@ def to_image(
 
 def _square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
     """Width and height with square pixels; neither becomes smaller, so that no line is lost."""
+    if aspect is _SQUARE or aspect == 1:
+        return width, height
     if aspect > 1:
         return round(width * aspect), height
-    if aspect < 1:
-        return width, round(height / aspect)
-    return width, height
+    return width, round(height / aspect)
 
 
 def check_crop(crop_xywh: CropXywh, width: int, height: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from streamprn.source.content import Content, judge, judge_file
 from streamprn.source.opening import describe_error, open_video
 from streamprn.source.orientation import UPRIGHT, Orientation, stored_orientation
 from streamprn.source.stills import decode_still
+
+_log = logging.getLogger("streamprn.source")
 
 __all__ = ["list_pictures", "plays_as_video", "read_picture"]
 
@@ -72,6 +75,8 @@ def read_picture(
         raise SourceError("no such file", uri=str(path))
     data = path.read_bytes()
     if _beyond_ffmpeg(data):
+        if judge(data) is Content.ANIMATION:
+            _log.warning("%s: an animation, of which the first picture is shown", path.name)
         return _by_opencv(data, path), UPRIGHT
     container, stream = open_video(config, address, str(path))
     with container:

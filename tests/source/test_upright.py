@@ -224,3 +224,20 @@ def test_the_density_of_a_picture_does_not_stretch_it(tmp_path, play):
     Image.fromarray(quarters()).save(path, dpi=(204, 98))
     assert images.read_image(path).shape == (24, 40, 3)
     assert play(str(path)).take()[0].image.rgb.shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("webp", "WEBP"), ("avif", "AVIF")])
+def test_an_animation_that_ffmpeg_does_not_play_is_said(tmp_path, play, caplog, suffix, kind):
+    first, *rest = (Image.fromarray(np.full((24, 40, 3), 90 * n, np.uint8)) for n in range(3))
+    path = tmp_path / f"a.{suffix}"
+    first.save(path, kind, save_all=True, append_images=rest, duration=100)
+    (frame,) = play(str(path)).take()
+    assert frame.image.rgb.max() < 8
+    assert "the first picture is shown" in caplog.text
+
+
+def test_an_animated_gif_is_played(tmp_path, play):
+    first, *rest = (Image.fromarray(np.full((24, 40, 3), 90 * n, np.uint8)) for n in range(3))
+    first.save(tmp_path / "a.gif", "GIF", save_all=True, append_images=rest, duration=100)
+    shown = [int(frame.image.rgb.mean()) for frame in play(str(tmp_path / "a.gif")).take()]
+    assert shown == [0, 90, 180]
