@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import secrets
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -110,12 +109,11 @@ def run(args: argparse.Namespace) -> int:
     from streamprn.cli.signals import stop_on_signals
     from streamprn.serve.service import Service
 
-    run_id = secrets.token_hex(8)
     console = stderr_console()
-    configure_logging(config.log.level, console, json_run=_json_run(config, run_id))
+    configure_logging(config.log.level, console, json_run=_json_run(config, ""))
     read_again = partial(config_from, args) if _path(args) is not None else None
     with (
-        Service(config, read_again, run_id) as service,
+        Service(config, read_again) as service,
         stop_on_signals(on_hangup=service.reload) as stop,
     ):
         return _run(config, args, stop, service, console)
@@ -213,6 +211,7 @@ def _run(
 
         # Before the engine is opened, which takes seconds.
         CurveKeys.load(Path(config.publish.curve_secret_file))
+    from streamprn.cli.console import configure_logging
     from streamprn.live.pipeline import Pipeline
     from streamprn.records import SourceState
 
@@ -225,6 +224,8 @@ def _run(
             failed.pop(status.stream, None)
 
     with Pipeline(config, sinks=service.sinks) as pipeline, service.attending(pipeline, stop):
+        run_id = pipeline.publisher.run
+        configure_logging(config.log.level, console, json_run=_json_run(config, run_id))
         if not args.quiet:
             control = f"; control on {service.url}" if service.serves else ""
             said = f"publishing on {pipeline.endpoint}; {pipeline.backend}{control}; Ctrl-C ends"

@@ -45,7 +45,7 @@ class Service:
         config: of the pipeline.
         read_again: reads the configuration file with the flags laid over it, for a reload; None
             where there is no file.
-        run_id: names this run.
+        run_id: names this run; "" takes that of the publisher, which stands in every message.
 
     Raises:
         InputError: HTTP is asked for and its libraries are missing, or the token cannot be used.
@@ -211,7 +211,7 @@ class Service:
             "version": str(__version__),
             "engine": self._config.engine.name,
             "backend": pipeline.backend,
-            "run": self._run_id,
+            "run": self._run_id or pipeline.publisher.run,
         }
         parts = Parts(
             control=Control(pipeline.streams, reloader, self._timings),
