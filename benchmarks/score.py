@@ -120,10 +120,10 @@ class Study:
             yield from self.look(image, self._turned(upright), name, "turned", truth)
             if number % 2:
                 yield from self.look(image, self._moved(upright), name, "beside", truth)
-                covered = self._covered(image, truth)
-                yield from self.look(covered, self._moved(upright, 0.1), name, "covered", truth)
             spoilt = self._spoilt(image, upright.side)
             yield from self.look(spoilt, self._moved(upright, 0.3), name, "spoilt", truth)
+            covered = self._covered(image, truth)
+            yield from self.look(covered, self._moved(upright, 0.1), name, "covered", truth)
 
     def _turned(self, roi: Roi) -> Roi:
         return roi.turned(self.random.uniform(-math.pi, math.pi))
@@ -202,9 +202,8 @@ def made(study: Study) -> Iterator[Sample]:
         picture = picture if picture.dtype == np.uint8 else (255 * (picture > 0)).astype(np.uint8)
         picture = picture if picture.ndim == 3 else np.dstack([picture] * 3)
         yield from study.nothing(_shrunk(picture), name, "no face", 12)
-    for number in range(90):
-        yield from study.nothing(drawn_face(study.random)[0], f"drawn {number}", "drawn faces", 0)
     for number in range(30):
+        yield from study.nothing(drawn_face(study.random)[0], f"drawn {number}", "drawn faces", 2)
         yield from study.nothing(back_of_head(study.random), f"back {number}", "backs of heads", 2)
 
 

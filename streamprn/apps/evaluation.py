@@ -206,13 +206,7 @@ def _turn_of(topology: Topology, landmarks: Float32) -> float:
 
 
 def roi_from_landmarks(rule: CropRule, landmarks: Float32, turn: float) -> Roi:
-    """The crop of a face whose 68 points `(68, 3)` are known, by the engine's tracking rule.
-
-    Args:
-        rule: of the engine.
-        landmarks: frame pixels.
-        turn: roll of the head, radians; see `streamprn.engines.head.HeadFit`.
-    """
+    """The crop of a face whose 68 points `(68, 3)` and roll (radians) are known, as if followed."""
     # In this ROI crop pixels are frame pixels.
     middle = 0.5 * (rule.size - 1)
     frame = Roi(middle, middle, rule.span, 0.0)
