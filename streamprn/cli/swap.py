@@ -118,7 +118,12 @@ def _swap_picture(
     from streamprn.cli.console import stderr_console, stdout_console
     from streamprn.pixels import over_white
 
-    image, alpha = read_with_alpha(args.target)
+    try:
+        image, alpha = read_with_alpha(args.target)
+    except InputError as error:
+        if "not a readable picture" in error.what:
+            raise InputError(error.what, hint=f"{error.hint}; for a clip add --video") from error
+        raise
     keeps_alpha = alpha is not None and args.out.suffix.lower() in ALPHA_SUFFIXES
     if alpha is not None and not keeps_alpha:
         kinds = ", ".join(sorted(ALPHA_SUFFIXES))

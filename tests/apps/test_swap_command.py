@@ -59,3 +59,12 @@ def test_wrong_arguments_exit_with_2(
     assert cli.main(arguments) == 2
     printed = capsys.readouterr().err
     assert words in printed and "Traceback" not in printed
+
+
+def test_video_is_said_where_a_clip_was_taken_for_a_picture(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A raw stream of DV or the like: nothing in it tells, and its name misleads."""
+    (files / "odd.png").write_bytes(b"no mark that anybody knows")
+    assert cli.main(["swap", "odd.png", "reference.png", "out.png"]) == 2
+    assert "for a clip add --video" in capsys.readouterr().err
