@@ -91,7 +91,7 @@ def test_a_wrong_password_is_in_no_message_log_or_recording(
     assert summary.streams[1].frames > 0
     assert "libav" in ffmpeg_log.getvalue()
     assert "401" in ffmpeg_log.getvalue()
-    recorded = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    recorded = b"".join(path.read_bytes() for path in tmp_path.rglob("*.sprn"))
     assert recorded
     everything = b"".join(messages).decode("latin-1") + recorded.decode("latin-1")
     everything += ffmpeg_log.getvalue() + repr(summary)
