@@ -77,7 +77,7 @@ def test_an_export_that_is_stopped_leaves_nothing(start, elsewhere, number):
         assert time.monotonic() < deadline and process.popen.poll() is None
         time.sleep(0.002)
     code, err, _ = process.signal(number)
-    assert (code, err) == (130, "")
+    assert (code, err) == (128 + number, "streamprn: stopped before the end\n")
     assert [path.name for path in elsewhere.iterdir()] == ["long"]
 
 

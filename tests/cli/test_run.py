@@ -163,7 +163,7 @@ def test_a_demo_that_is_ended_leaves_nothing_behind(start, elsewhere):
     while not list(folder.glob("streamprn-demo-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     code, err, _ = process.signal(signal.SIGTERM)
-    assert code == 130
+    assert code == 143
     assert "Traceback" not in err
     assert not list(folder.iterdir())
 

@@ -166,7 +166,9 @@ def test_no_answer_shows_a_secret(call, uri):
     eventually(lambda: call("GET", "/streams/door").json["state"] == "reconnecting")
     answers.append(call("PATCH", "/streams/door", {"max_fps": 3}))
     answers += [call("GET", path) for path in ("/streams", "/streams/door", "/readyz", "/metrics")]
-    assert b"127.0.0.1:1" in answers[0].data
+    # Of an address that can be read in two ways not even the host is shown.
+    certain = f"/{SECRET}@" not in uri
+    assert (b"127.0.0.1:1" in answers[0].data) == certain
     for answer in answers:
         assert SECRET.encode() not in answer.data
 
