@@ -56,6 +56,10 @@ class SourceRefusedError(SourceError):
     """The server answered, and said no: wrong credentials or wrong path. Retried slowly."""
 
 
+class CredentialsError(SourceRefusedError):
+    """A server refuses user and password, or their rights."""
+
+
 class EngineError(StreamPRNError):
     """An engine bundle is missing, damaged, or does not fit its network."""
 

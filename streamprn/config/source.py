@@ -132,7 +132,7 @@ class SourceConfig(Checked):
     )
     backoff_refused_s: float = setting(
         30.0,
-        "Wait before trying a wrong password or path again",
+        "Wait before trying a wrong password again; another refusal is tried sooner at first",
         unit="s",
         minimum=0.01,
         maximum=3600,

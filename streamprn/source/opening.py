@@ -13,7 +13,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from streamprn.config.address import SourceKind
-from streamprn.errors import BackendError, SourceError, SourceRefusedError
+from streamprn.errors import BackendError, CredentialsError, SourceError, SourceRefusedError
 from streamprn.source.pipes import Pipe, open_pipe
 from streamprn.source.tracks import pick_stream
 
@@ -258,7 +258,9 @@ def describe_error(
         return SourceError(f"no screen to capture: {reason}", uri=shown, hint=hint)
     for kind, (what, hint) in _REFUSED.items():
         if isinstance(error, kind):
-            return SourceRefusedError(what, uri=shown, hint=address.doubt or hint)
+            credentials = kind in (av.HTTPUnauthorizedError, av.HTTPForbiddenError)
+            raised = CredentialsError if credentials else SourceRefusedError
+            return raised(what, uri=shown, hint=address.doubt or hint)
     for kind, (what, hint) in _FAILED.items():
         if isinstance(error, kind):
             if kind is av.FileNotFoundError and address.kind is SourceKind.WEBCAM:

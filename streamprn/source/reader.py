@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import av
 
 from streamprn.config.address import SourceKind
-from streamprn.errors import InputError, SourceError, SourceRefusedError, StreamPRNError
+from streamprn.errors import (
+    CredentialsError,
+    InputError,
+    SourceError,
+    SourceRefusedError,
+    StreamPRNError,
+)
 from streamprn.records import SourceState, SourceStatus
 from streamprn.redact import redact_text
 from streamprn.source.control import Control
@@ -262,7 +268,7 @@ class SourceReader:
             attempt += 1
             self._report(SourceState.CONNECTING, attempt=attempt)
             began = time.monotonic()
-            cause, refused = self._connect()
+            cause, refusal = self._connect()
             if self._gate.interrupted:
                 backoff.reset()
                 attempt = 0
@@ -272,22 +278,26 @@ class SourceReader:
             if self._playback.live_since_ns and time.monotonic() - began > _STEADY_S:
                 backoff.reset()
                 attempt = 0
-            delay = backoff.next_s(refused=refused)
+            # What worked before may work again: a server forgets its users while it starts.
+            for_good = isinstance(refusal, (CredentialsError, InputError)) and not self._played
+            delay = backoff.next_s(refused=refusal is not None, for_good=for_good)
             cause = f"{cause}; next try in {delay:.1f} s"
             self._report(SourceState.RECONNECTING, cause, attempt)
             if self._gate.sleep(delay):
                 self._counters.reconnects += 1
         self._report(SourceState.ENDED, "stopped" if self._control.stopped else "")
 
-    def _connect(self) -> tuple[str, bool]:
-        """Play one connection; return why it ended ("": for good) and whether it was refused."""
+    def _connect(self) -> tuple[str, StreamPRNError | None]:
+        """Play one connection; return why it ended ("": for good) and what refused it."""
         self._playback.start_session()
         try:
-            return self._play_live(), False
-        except (SourceRefusedError, InputError) as error:
-            return str(error), True
+            return self._play_live(), None
+        except SourceRefusedError as error:
+            return str(error), error
         except SourceError as error:
-            return str(error), False
+            return str(error), None
+        except InputError as error:
+            return str(error), error
 
     def _play_live(self) -> str:
         """Connect and play until the stream ends; return why, "" for the end of a finite one.

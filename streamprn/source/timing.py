@@ -184,12 +184,19 @@ class Backoff:
         """The connection worked: begin again with the shortest delay."""
         self._failures = 0
 
-    def next_s(self, *, refused: bool = False) -> float:
-        """Return the seconds to wait before the next connection."""
+    def next_s(self, *, refused: bool = False, for_good: bool = False) -> float:
+        """Return the seconds to wait before the next connection.
+
+        Args:
+            refused: the server answered and said no. A server does so, too, until its camera
+                publishes: the delay begins short, and may grow further than that of a failure.
+            for_good: nothing but other settings will change that: the longest delay at once.
+        """
         jitter = random.uniform(0.75, 1.25)
-        if refused:
+        if for_good:
             return self._refused_s * jitter
+        most = max(self._max_s, self._refused_s) if refused else self._max_s
         # The exponent is bounded: 2.0**1024 overflows after days of failures.
         delay = self._initial_s * 2.0 ** min(self._failures, 30)
         self._failures += 1
-        return min(max(delay * jitter, self._initial_s), self._max_s)
+        return min(max(delay * jitter, self._initial_s), most)
