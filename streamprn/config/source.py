@@ -102,6 +102,16 @@ class SourceConfig(Checked):
     rtsp_transport: Literal["tcp", "udp"] = setting(
         "tcp", "Transport of RTSP media", choices=("tcp", "udp")
     )
+    tls_verify: bool = setting(
+        True,
+        "Whether a camera must prove with a certificate that it is the host of its address (https, "
+        "rtsps); false sends the password to whoever answers",
+    )
+    ca_file: str | None = setting(
+        None,
+        "Certificates to trust (PEM), such as the camera's own; null takes those of the system",
+        pattern=NOT_EMPTY,
+    )
     open_timeout_s: float = setting(
         5.0, "Give up one attempt to open after this time", unit="s", minimum=0.1, maximum=3600
     )

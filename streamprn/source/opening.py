@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import ssl
 import sys
 import time
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import av
@@ -141,7 +144,11 @@ def _target(
 ) -> tuple[str, str | None, dict[str, str]]:
     """Return what to open, its format and options, for `av.open`."""
     target, form, options = _target_of(config, address, path)
-    return target, config.format or form, {**options, **config.options}
+    return (
+        target,
+        config.format or form,
+        {**options, **_tls_options(config, address), **config.options},
+    )
 
 
 def _target_of(
@@ -167,6 +174,28 @@ def _target_of(
             # `file:` keeps a colon in a path from being read as a protocol, and `pattern_type` a
             # `%d`.
             found = f"file:{path or uri}", None, {"pattern_type": "none"}
+    return found
+
+
+def _tls_options(config: SourceConfig, address: Address) -> dict[str, str]:
+    """What lets FFmpeg check certificates, which it does not by itself."""
+    if not (_uses_tls(address) and config.tls_verify):
+        return {}
+    trusted = config.ca_file or _system_certificates()
+    return {"tls_verify": "1", **({"ca_file": trusted} if trusted else {})}
+
+
+def _uses_tls(address: Address) -> bool:
+    return address.network and address.uri.partition("://")[0].lower() in _TLS
+
+
+@cache
+def _system_certificates() -> str | None:
+    found: str | None = ssl.get_default_verify_paths().cafile
+    if not found and find_spec("certifi") is not None:
+        import certifi
+
+        found = certifi.where()
     return found
 
 
@@ -212,6 +241,8 @@ def _dshow_name(uri: str) -> str:
     return f"video={cameras[int(uri)].name}"
 
 
+_TLS = frozenset({"https", "rtsps", "tls", "rtmps", "hlss"})
+_TLS_HINT = "give the camera's own certificate as ca_file; tls_verify: false trusts anybody"
 _REFUSED: dict[type[Exception], tuple[str, str]] = {
     av.HTTPUnauthorizedError: (
         "the server refuses the credentials (401)",
@@ -238,6 +269,18 @@ _FAILED: dict[type[Exception], tuple[str, str]] = {
 }
 
 
+def _by_address(error: Exception, address: Address, shown: str) -> SourceError | None:
+    """What an error means for an address of its kind, where that is more than the error says."""
+    if address.kind is SourceKind.SCREEN:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        hint = "name a display, such as screen::0, that this user may read"
+        return SourceError(f"no screen to capture: {reason}", uri=shown, hint=hint)
+    if _uses_tls(address) and getattr(error, "errno", 0) == errno.EIO:
+        what = "no encrypted connection, or its certificate is not trusted"
+        return SourceError(what, uri=shown, hint=_TLS_HINT)
+    return None
+
+
 def describe_error(
     error: Exception, address: Address, path: str | None = None, *, did: str = "opened"
 ) -> SourceError:
@@ -252,10 +295,8 @@ def describe_error(
     shown = path or address.safe_uri
     if isinstance(error, SourceError):
         return error
-    if address.kind is SourceKind.SCREEN and did == "opened":
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        hint = "name a display, such as screen::0, that this user may read"
-        return SourceError(f"no screen to capture: {reason}", uri=shown, hint=hint)
+    if did == "opened" and (special := _by_address(error, address, shown)):
+        return special
     for kind, (what, hint) in _REFUSED.items():
         if isinstance(error, kind):
             credentials = kind in (av.HTTPUnauthorizedError, av.HTTPForbiddenError)

@@ -66,7 +66,7 @@ def test_every_reader_takes_the_same_stream(tmp_path, play, suffix, streams, gre
     assert len(frames) == 6
     assert abs(int(frames[2].image.rgb[20, 20, 0]) - grey) < 4
     with ClipReader(path) as clip:
-        pictures = [rgb for _, rgb in clip.frames()]
+        pictures = [frame.rgb for frame in clip.frames()]
     assert len(pictures) == 6
     assert abs(int(pictures[2][20, 20, 0]) - grey) < 4
 

@@ -111,7 +111,7 @@ def test_a_protocol_that_this_ffmpeg_lacks_is_said(play):
         av.open("srt://127.0.0.1:9", timeout=0.2)
     except av.ProtocolNotFoundError:
         cause = play("srt://127.0.0.1:9?passphrase=abc").wait_for(SourceState.RECONNECTING).cause
-        assert "srt://127.0.0.1:9?passphrase=***: this FFmpeg lacks the protocol" in cause
+        assert "srt://127.0.0.1:9/***: this FFmpeg lacks the protocol" in cause
     except (av.FFmpegError, OSError):
         pytest.skip("this FFmpeg has SRT")
 

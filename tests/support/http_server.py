@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -101,6 +102,7 @@ class HttpServer:
         credentials: user and password to demand (basic).
         fps: MJPEG pictures per second.
         ranges: whether parts of files may be asked for.
+        tls: to serve https with.
         broadcast: what `/broadcast` sends, as a live MPEG-TS encoder does.
 
     `/snap.jpg` gives one picture for each request, the next one every time.
@@ -115,6 +117,7 @@ class HttpServer:
         fps: float = 30.0,
         ranges: bool = False,
         broadcast: bytes = b"",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.jpegs = [cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes() for image in images]
         self.folder = folder
@@ -126,6 +129,12 @@ class HttpServer:
         self.done = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="http-server"
         )
@@ -141,7 +150,8 @@ class HttpServer:
         self._server.server_close()
 
     def url(self, path: str, user: str = "") -> str:
-        return f"http://{user}{'@' if user else ''}127.0.0.1:{self._server.server_port}{path}"
+        host = f"127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://{user}{'@' if user else ''}{host}{path}"
 
 
 def write_hls(clip: Path, folder: Path, segment_s: int = 1) -> Path:
