@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(labels, tmp_path):
 
 def test_a_run_of_other_settings_is_not_gone_on_with(labels, run):
     with pytest.raises(InputError, match="another batch, width"):
-        Trainer(labels, run[0], settings(batch=16, width=0.5))
+        Trainer(labels, run[0], settings(batch=24, width=0.5))
 
 
 def test_an_exported_engine_gives_the_points_of_the_network(run, data, tmp_path):
