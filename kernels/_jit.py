@@ -117,7 +117,7 @@ def _stamp_with_maths(compiled: Any) -> None:
 
 def _keep_going_without_cache(compiled: Any) -> None:
     """Let a cache that cannot be read or written any more, as on a full disk, end no program."""
-    cache = compiled._cache
+    cache: Any = getattr(compiled, "_cache", None)  # none where nothing is compiled
 
     def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

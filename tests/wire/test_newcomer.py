@@ -193,5 +193,5 @@ def publish_until(publisher: Publisher, stop: threading.Event) -> None:
 
 def test_the_example_imports_nothing_but_pyzmq_and_msgpack():
     text = (ROOT / "examples" / "subscriber.py").read_text()
-    imported = set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE))
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", text, re.MULTILINE))
     assert imported == {"struct", "sys", "msgpack", "zmq"}

@@ -41,7 +41,7 @@ def test_blendshapes_are_recorded_where_they_are_asked_for(tmp_path, asked):
     result = make_result(vertices=20)
     recorder.take(result, 77)
     recorder.close()
-    topology, message = read(tmp_path / "cam1.sprn")
+    topology, message = read(recordings(tmp_path)["cam1"][0])
     assert (topology.kind, message.kind) == (Kind.TOPOLOGY, Kind.FACE)
     found = message.faces[0].blendshapes
     expected = result.faces[0].blendshapes

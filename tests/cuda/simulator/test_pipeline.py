@@ -13,6 +13,7 @@ from streamprn.engines.predict import HostPredictor
 from streamprn.errors import BackendError
 from streamprn.kernels import visibility
 from streamprn.kernels.cuda import surface
+from streamprn.live import pipeline as live
 from streamprn.live.pipeline import HANDOVER_FRAMES, Pipeline
 from streamprn.records import Kind
 from tests.cuda.simulator.stand_in import HostEngine, make_chain, small_topology
@@ -52,14 +53,17 @@ def config(frames=2, **changes):
 @contextmanager
 def after_warm_up(pipeline, then):
     """Call `then` when the pipeline has warmed up."""
-    warm_up = pipeline._warm_up
+    warm_up = live.warm_up
 
-    def warm_up_first(say):
-        warm_up(say)
+    def warm_up_first(*arguments):
+        warm_up(*arguments)
         then()
 
-    pipeline._warm_up = warm_up_first
-    yield pipeline
+    live.warm_up = warm_up_first
+    try:
+        yield pipeline
+    finally:
+        live.warm_up = warm_up
 
 
 def run(wanted, **changes):
