@@ -37,7 +37,9 @@ def values(described: dict, data: bytes) -> tuple:
 def setup(request):
     result = make_result(seq=5, faces=2)
     topology = make_topology()
-    with Publisher("tcp://127.0.0.1:*", topology=topology, mesh_format=request.param) as publisher:
+    with Publisher(
+        "tcp://127.0.0.1:*", topology=topology, mesh_format=request.param, heartbeat_s=60
+    ) as publisher:
         context = zmq.Context()
         socket = context.socket(zmq.SUB)
         socket.subscribe(b"cam1/")
@@ -74,7 +76,7 @@ def test_every_kind_can_be_read(setup):
     check_topology(topology, *messages["cam1/topology"])
     assert messages["cam1/status"][0]["status"] == {
         "state": "live", "cause": "all well", "attempt": 2,
-        "interval": 1_000_000_000, "frame_age": None, "frame_seq": None,
+        "interval": 60_000_000_000, "frame_age": None, "frame_seq": None,
     }  # fmt: skip
     assert messages["cam1/stats"][0]["stats"] == {"fps": 29.5}
 
