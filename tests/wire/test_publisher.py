@@ -27,7 +27,7 @@ LOOPBACK = "tcp://127.0.0.1:*"
 
 @pytest.fixture
 def publisher():
-    with Publisher(LOOPBACK) as publisher:
+    with Publisher(LOOPBACK, heartbeat_s=60) as publisher:
         yield publisher
 
 
@@ -102,7 +102,7 @@ def test_blendshapes_are_in_the_messages_of_a_stream_while_somebody_asks_for_the
 def test_withheld_blendshapes_nobody_gets():
     withheld = frozenset({Kind.BLENDSHAPES})
     with (
-        Publisher(LOOPBACK, withheld=withheld) as publisher,
+        Publisher(LOOPBACK, heartbeat_s=60, withheld=withheld) as publisher,
         Subscriber(publisher.endpoint, "cam1/") as subscriber,
     ):
         eventually(lambda: publisher.wanted("cam1") == EVERYTHING - withheld)
@@ -123,7 +123,7 @@ def test_only_what_is_wanted_is_sent(publisher):
 
 
 def test_a_late_joiner_gets_the_last_status_of_each_stream_and_the_topologies_at_once():
-    with Publisher(LOOPBACK, topology=make_topology()) as publisher:
+    with Publisher(LOOPBACK, heartbeat_s=60, topology=make_topology()) as publisher:
         for stream in ("a", "b", "c"):
             publisher.publish_status(live(stream, "early"))
             publisher.publish_status(live(stream, "last"))
@@ -136,7 +136,7 @@ def test_a_late_joiner_gets_the_last_status_of_each_stream_and_the_topologies_at
 
 
 def test_every_new_subscriber_is_greeted_not_only_the_first():
-    with Publisher(LOOPBACK, topology=make_topology()) as publisher:
+    with Publisher(LOOPBACK, heartbeat_s=60, topology=make_topology()) as publisher:
         publisher.publish_status(live())
         for _ in range(3):
             with Subscriber(publisher.endpoint, "cam1/topology") as subscriber:
@@ -144,7 +144,7 @@ def test_every_new_subscriber_is_greeted_not_only_the_first():
 
 
 def test_the_topology_is_not_sent_to_those_who_did_not_ask():
-    with Publisher(LOOPBACK, topology=make_topology()) as publisher:
+    with Publisher(LOOPBACK, heartbeat_s=60, topology=make_topology()) as publisher:
         publisher.publish_status(live())
         with Subscriber(publisher.endpoint, ["cam1/status", "cam1/mesh"]) as subscriber:
             assert isinstance(subscriber.receive(2), StatusMessage)
@@ -153,7 +153,7 @@ def test_the_topology_is_not_sent_to_those_who_did_not_ask():
 
 def test_who_subscribes_before_the_stream_exists_gets_its_topology_when_it_does():
     with (
-        Publisher(LOOPBACK, topology=make_topology()) as publisher,
+        Publisher(LOOPBACK, heartbeat_s=60, topology=make_topology()) as publisher,
         Subscriber(publisher.endpoint, "cam1/topology") as subscriber,
     ):
         eventually(lambda: publisher.wanted("cam1"))
@@ -164,7 +164,7 @@ def test_who_subscribes_before_the_stream_exists_gets_its_topology_when_it_does(
 
 def test_a_new_topology_reaches_those_who_subscribed_with_a_higher_number():
     with (
-        Publisher(LOOPBACK, topology=make_topology()) as publisher,
+        Publisher(LOOPBACK, heartbeat_s=60, topology=make_topology()) as publisher,
         Subscriber(publisher.endpoint, "cam1/topology") as subscriber,
     ):
         eventually(lambda: publisher.wanted("cam1"))
@@ -177,7 +177,9 @@ def test_a_new_topology_reaches_those_who_subscribed_with_a_higher_number():
 
 
 def test_forty_streams_greet_a_late_joiner_through_a_queue_of_four():
-    with Publisher(LOOPBACK, topology=make_topology(20_000), send_hwm=4) as publisher:
+    with Publisher(
+        LOOPBACK, heartbeat_s=60, topology=make_topology(20_000), send_hwm=4
+    ) as publisher:
         names = {f"cam{number}" for number in range(40)}
         for name in names:
             publisher.publish_status(live(name))
@@ -374,7 +376,7 @@ def test_binding_to_all_interfaces_in_the_clear_warns_once(caplog):
 def test_binding_to_loopback_or_with_keys_does_not_warn(caplog, tmp_path):
     keys = CurveKeys.create(tmp_path)
     with caplog.at_level(logging.WARNING):
-        Publisher(LOOPBACK).close()
+        Publisher(LOOPBACK, heartbeat_s=60).close()
         Publisher("tcp://0.0.0.0:*", curve=keys).close()
     assert not caplog.records
 
@@ -383,7 +385,7 @@ def test_with_keys_only_those_who_know_the_public_one_can_read(tmp_path):
     keys = CurveKeys.create(tmp_path)
     other, _ = zmq.curve_keypair()
     with (
-        Publisher(LOOPBACK, curve=keys) as publisher,
+        Publisher(LOOPBACK, heartbeat_s=60, curve=keys) as publisher,
         Subscriber(publisher.endpoint, "cam1/mesh", server_key=keys.public) as friend,
         Subscriber(publisher.endpoint, "cam1/depth", server_key=other.decode()) as stranger,
         Subscriber(publisher.endpoint, "cam1/depth") as plain,
@@ -421,7 +423,7 @@ def test_the_public_file_alone_is_not_enough(tmp_path):
 
 
 def test_the_last_message_before_closing_arrives():
-    with Publisher(LOOPBACK) as publisher:
+    with Publisher(LOOPBACK, heartbeat_s=60) as publisher:
         subscriber = Subscriber(publisher.endpoint, "cam1/status")
         eventually(lambda: publisher.wanted("cam1"))
         publisher.publish_status(SourceStatus("cam1", SourceState.ENDED))

@@ -46,7 +46,7 @@ def played(folder, topics, *, speed=1.0, times=1):
     """What a subscriber gets of a replay, but for states; and how long that took."""
     messages = []
     with (
-        Publisher(LOOPBACK) as publisher,
+        Publisher(LOOPBACK, heartbeat_s=60) as publisher,
         Subscriber(publisher.endpoint, topics, newest=False, receive_hwm=1000) as subscriber,
     ):
         eventually(lambda: publisher.wanted("door") or publisher.wanted("yard"))
