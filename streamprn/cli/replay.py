@@ -57,19 +57,20 @@ def run(args: argparse.Namespace) -> int:
     """Play until the end, or until somebody stops it."""
     from streamprn.cli.console import configure_logging, stderr_console
     from streamprn.cli.signals import stop_on_signals
-    from streamprn.wire.bind import check_exposure
-    from streamprn.wire.publish import CurveKeys, Publisher
+    from streamprn.wire.bind import Access
+    from streamprn.wire.publish import Publisher
     from streamprn.wire.replay import Replay, find
 
     console = stderr_console()
     configure_logging("debug" if args.verbose else "warning", console)
     files = find(args.recording)
-    keys = CurveKeys.load(args.curve_secret_file) if args.curve_secret_file else None
-    allow = args.curve_allow_dir
-    check_exposure(
-        args.bind, encrypted=keys is not None, allowed=allow is not None, insecure=args.insecure
+    readers = Access.load(
+        args.bind, args.curve_secret_file, args.curve_allow_dir, insecure=args.insecure
     )
-    with stop_on_signals() as stop, Publisher(args.bind, curve=keys, allow=allow) as publisher:
+    with (
+        stop_on_signals() as stop,
+        Publisher(args.bind, curve=readers.keys, allow=readers.allow) as publisher,
+    ):
         said = f"replaying {', '.join(files)} on {publisher.endpoint}; Ctrl-C ends"
         console.print(said, markup=False, soft_wrap=True)
         replay = Replay(files, publisher, args.speed)

@@ -206,11 +206,6 @@ def _run(
     service: Service,
     console: Console,
 ) -> int:
-    if config.publish.curve_secret_file:
-        from streamprn.wire.publish import CurveKeys
-
-        # Before the engine is opened, which takes seconds.
-        CurveKeys.load(Path(config.publish.curve_secret_file))
     from streamprn.cli.console import configure_logging
     from streamprn.live.pipeline import Pipeline
     from streamprn.records import SourceState

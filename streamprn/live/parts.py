@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.failover import open_predictor
 from streamprn.engines.predict import HostPredictor, Predictor, RefineRule
-from streamprn.errors import InputError
 from streamprn.records import Kind
-from streamprn.wire.bind import check_exposure
-from streamprn.wire.publish import CurveKeys, Publisher
+from streamprn.wire.bind import Access
+from streamprn.wire.publish import Publisher
 
 if TYPE_CHECKING:
     import contextlib
@@ -42,38 +41,38 @@ def predictor(
     return configured
 
 
-def publisher(config: Config, topology: Topology) -> Publisher:
+def access(config: Config) -> Access:
+    """Who may read what is published; quick, and before anything that takes time.
+
+    Raises:
+        InputError: a key file cannot be used, or strangers could read.
+    """
+    settings = config.publish
+    secret, allow = settings.curve_secret_file, settings.curve_allow_dir
+    return Access.load(
+        settings.bind,
+        None if secret is None else Path(secret),
+        None if allow is None else Path(allow),
+        insecure=settings.insecure,
+    )
+
+
+def publisher(config: Config, readers: Access, topology: Topology) -> Publisher:
     """The publisher, bound.
 
     Raises:
         PublishError: the address cannot be used.
-        InputError: the key file cannot be used.
+        InputError: the folder of client keys cannot be used.
     """
     settings = config.publish
-    keys = allow = None
-    if settings.curve_secret_file:
-        keys = CurveKeys.load(Path(settings.curve_secret_file))
-    if settings.curve_allow_dir:
-        if keys is None:
-            raise InputError(
-                "publish.curve_allow_dir: clients are known by their keys only where there are any",
-                hint="set publish.curve_secret_file",
-            )
-        allow = Path(settings.curve_allow_dir)
-    check_exposure(
-        settings.bind,
-        encrypted=keys is not None,
-        allowed=allow is not None,
-        insecure=settings.insecure,
-    )
     return Publisher(
         settings.bind,
         topology=topology,
         send_hwm=settings.send_hwm,
         mesh_format=settings.mesh_format,
         withheld=_withheld(config),
-        curve=keys,
-        allow=allow,
+        curve=readers.keys,
+        allow=readers.allow,
         heartbeat_s=settings.heartbeat_s,
     )
 

@@ -164,13 +164,13 @@ class Pipeline:
 
     def _open(self, opened: contextlib.ExitStack) -> None:
         """Open all parts; `opened` closes those that are ours."""
-        config, ready = self._config, threading.Condition()
+        config, ready, readers = self._config, threading.Condition(), parts.access(self._config)
         self._beside = opened.enter_context(Preparation(list(STEPS)))
         self._predictor = parts.predictor(config, self._engine, opened)
         sinks = (*self._sinks, *parts.recorders(config, self._predictor.topology))
         for sink in sinks:
             opened.callback(sink.close)
-        self.publisher = parts.publisher(config, self._predictor.topology)
+        self.publisher = parts.publisher(config, readers, self._predictor.topology)
         opened.callback(self.publisher.close)
         self._maker = StreamMaker(config, self._predictor, self._detector, ready)
         self.streams = Streams(self._maker, self.publisher, ready)

@@ -14,7 +14,14 @@ import zmq
 from streamprn.errors import InputError, PublishError
 from streamprn.wire.address import has_bad_port, is_local
 
-__all__ = ["LINGER_MS", "CurveKeys", "bind_publisher", "check_exposure", "read_public_key"]
+__all__ = [
+    "LINGER_MS",
+    "Access",
+    "CurveKeys",
+    "bind_publisher",
+    "check_exposure",
+    "read_public_key",
+]
 
 #: Parts from this size on are sent without a copy. Latency is the same either way; a full mesh
 #: takes the caller's thread 0.1 to 0.2 ms less, while below some 100 KB the bookkeeping costs more.
@@ -122,6 +129,45 @@ def _check_pair(path: Path, public: bytes, secret: bytes) -> None:
             f"{path}: its keys are no pair: nobody could connect",
             hint=MAKE_KEYS,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may read what a publisher sends.
+
+    Attributes:
+        keys: encrypt with these; None sends in the clear.
+        allow: folder of the public keys of those who may connect; None lets everybody.
+    """
+
+    keys: CurveKeys | None = None
+    allow: Path | None = None
+
+    @classmethod
+    def load(
+        cls, bind: str, secret_file: Path | None, allow_dir: Path | None, *, insecure: bool
+    ) -> Access:
+        """Read the keys, and refuse what would let strangers read.
+
+        Args:
+            bind: ZeroMQ address.
+            secret_file: of the server's keys.
+            allow_dir: see `allow`; needs `secret_file`.
+            insecure: publish to strangers all the same.
+
+        Raises:
+            InputError: a file cannot be used, or `check_exposure` refuses the address.
+        """
+        keys = None if secret_file is None else CurveKeys.load(secret_file)
+        if allow_dir is not None and keys is None:
+            raise InputError(
+                "publish.curve_allow_dir: clients are known by their keys only where there are any",
+                hint="set publish.curve_secret_file",
+            )
+        check_exposure(
+            bind, encrypted=keys is not None, allowed=allow_dir is not None, insecure=insecure
+        )
+        return cls(keys, allow_dir)
 
 
 def check_exposure(bind: str, *, encrypted: bool, allowed: bool, insecure: bool) -> None:
