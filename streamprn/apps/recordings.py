@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from streamprn.errors import InputError, WireError
 from streamprn.wire import FrameMessage, MeshMessage, TextureMessage, TopologyMessage
 from streamprn.wire.record import read
-from streamprn.wire.segments import SUFFIX
+from streamprn.wire.segments import SUFFIX, recordings, segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ _UNKNOWN_STEP_NS = 40_000_000
 
 
 def find(path: Path) -> list[Path]:
-    """The files of a recording, in the order of their names.
+    """The files of a recording, in order of time within each folder.
 
     Args:
         path: a recording's file, a folder of such files, or a folder of such folders.
@@ -41,11 +41,9 @@ def find(path: Path) -> list[Path]:
             raise InputError(f"{path}: no such recording", hint="check the path")
         if not path.is_dir():
             return [path]
-        children = sorted(path.iterdir())
-        found = [child for child in children if _is_recording(child)]
-        for folder in children:
-            if folder.is_dir():
-                found += sorted(child for child in folder.iterdir() if _is_recording(child))
+        found = segments(path)
+        for below in recordings(path).values():
+            found += below
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not found:
@@ -54,10 +52,6 @@ def find(path: Path) -> list[Path]:
             hint=f"recordings end in {SUFFIX}; `streamprn run --record DIR` makes them",
         )
     return found
-
-
-def _is_recording(path: Path) -> bool:
-    return path.suffix == SUFFIX and path.is_file()
 
 
 @dataclass(frozen=True, slots=True)

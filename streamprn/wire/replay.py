@@ -13,16 +13,17 @@ import msgspec
 
 from streamprn.errors import InputError, WireError
 from streamprn.records import FRAME_KINDS, Kind, SourceState, SourceStatus
-from streamprn.wire import TopologyMessage, decode, parse_topic
+from streamprn.wire import TopologyMessage, decode, parse_topic, topic
 from streamprn.wire.header import Header
 from streamprn.wire.record import read_parts
-from streamprn.wire.segments import SUFFIX, recordings
+from streamprn.wire.segments import SUFFIX, recordings, segments
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from streamprn.wire.encode import Parts
     from streamprn.wire.publish import Publisher
 
 __all__ = ["Replay", "find"]
@@ -46,24 +47,25 @@ def find(path: Path) -> dict[str, list[Path]]:
     if path.is_file():
         return {path.stem: [path]}
     if path.is_dir():
-        found = recordings(path) or recordings_of_one(path)
+        own = segments(path)
+        found = recordings(path) or ({path.resolve().name: own} if own else {})
         if found:
             return found
         raise InputError(f"{path}: no recording in it", hint=f"recordings end in {SUFFIX}")
     raise InputError(f"{path}: no such file or folder", hint="name the folder of `--record`")
 
 
-def recordings_of_one(folder: Path) -> dict[str, list[Path]]:
-    """The same where the folder is that of one stream."""
-    own = recordings(folder.resolve().parent).get(folder.resolve().name)
-    return {folder.resolve().name: own} if own else {}
-
-
 @dataclass(slots=True)
 class _Message:
-    """One recorded message; `due_ns` is when it was published, by the wall clock."""
+    """One recorded message.
+
+    Attributes:
+        due_ns: when it was published, by the wall clock.
+        age_ns: how long before that its frame was captured.
+    """
 
     due_ns: int
+    age_ns: int
     stream: str
     name: str
     header: Header
@@ -137,7 +139,7 @@ class Replay:
                 stamps = message.stamps
                 age = stamps.published - stamps.captured if stamps.captured else 0
                 header = _decoder.decode(parts[1])
-                yield _Message(stamps.wall + age, message.stream, name, header, parts[2:])
+                yield _Message(stamps.wall + age, age, message.stream, name, header, parts[2:])
 
     def _publish(self, message: _Message) -> None:
         stream, header = message.stream, message.header
@@ -147,19 +149,16 @@ class Replay:
             last = self._last_seq.get(stream)
             self._seq_base[stream] = 0 if last is None else last + 1 - header.seq
             self._publisher.publish_status(SourceStatus(stream, SourceState.LIVE))
-        now, wall = time.monotonic_ns(), time.time_ns()
         stamps = header.stamps
-        shift = now - stamps.published
-        age = stamps.published - stamps.captured if stamps.captured else 0
+        shift = time.monotonic_ns() - stamps.published
         for name in ("captured", "decoded", "tracked", "inferred", "published"):
             if value := getattr(stamps, name):
                 setattr(stamps, name, value + shift)
-        stamps.wall = wall - age
+        stamps.wall = time.time_ns() - message.age_ns
         header.seq += self._seq_base[stream]
         self._last_seq[stream] = header.seq
         header.run = self._publisher.run
-        parts = [f"{stream}/{message.name}".encode("ascii"), _encoder.encode(header)]
-        self._publisher.relay(
-            stream, Kind(message.name), [*parts, *message.arrays], header.seq, stamps.captured
-        )
+        kind = Kind(message.name)
+        parts: Parts = [topic(stream, kind), _encoder.encode(header), *message.arrays]
+        self._publisher.relay(stream, kind, parts, header.seq, stamps.captured)
         self.messages += 1

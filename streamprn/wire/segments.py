@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 import time
@@ -24,13 +23,12 @@ if TYPE_CHECKING:
 
     from streamprn.wire.encode import Parts
 
-__all__ = ["SUFFIX", "Limits", "Segment", "SegmentInfo", "index", "recordings"]
+__all__ = ["SUFFIX", "Limits", "Segment", "SegmentInfo", "index", "recordings", "segments"]
 
 SUFFIX = ".sprn"
 INDEX = "index.jsonl"
 _NAME = re.compile(r"(\d{6,})-\d{8}T\d{6}Z\.sprn")
 
-_log = logging.getLogger(__name__)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -115,7 +113,7 @@ class Segment:
             contextlib.suppress(OSError),
             (self._folder / INDEX).open("a", encoding="utf-8") as file,
         ):
-            file.write(json.dumps(asdict(self.info)) + "\n")
+            file.write(_line(self.info))
 
     def _write(self, parts: Parts) -> None:
         # Without a buffer of ours: what was written stays, however this process ends.
@@ -141,7 +139,7 @@ def checksum(parts: Sequence[Any]) -> int:
 
 
 def _create(folder: Path) -> tuple[IO[bytes], str]:
-    number = max((_number(path) for path in folder.glob(f"*{SUFFIX}")), default=0)
+    number = max(map(_number, segments(folder)), default=0)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for _ in range(1000):  # another recorder may write to the same folder
         number += 1
@@ -158,12 +156,18 @@ def _number(path: Path) -> int:
 
 def recordings(folder: Path) -> dict[str, list[Path]]:
     """The segments of every stream below a folder, in order of time."""
-    found = {
-        below.name: sorted(below.glob(f"*{SUFFIX}"), key=lambda path: (_number(path), path.name))
-        for below in sorted(folder.iterdir())
-        if below.is_dir()
-    }
+    found = {below.name: segments(below) for below in sorted(folder.iterdir()) if below.is_dir()}
     return {stream: paths for stream, paths in found.items() if paths}
+
+
+def segments(folder: Path) -> list[Path]:
+    """The recordings that lie in a folder itself, in order of time."""
+    paths = (path for path in folder.glob(f"*{SUFFIX}") if path.is_file())
+    return sorted(paths, key=lambda path: (_number(path), path.name))
+
+
+def _line(info: SegmentInfo) -> str:
+    return json.dumps(asdict(info)) + "\n"
 
 
 def index(folder: Path) -> list[SegmentInfo]:
@@ -183,8 +187,7 @@ def index(folder: Path) -> list[SegmentInfo]:
 
 def retire(folder: Path, limits: Limits, current: str) -> None:
     """Delete what is beyond the limits, the oldest first, and never `current`."""
-    paths = sorted(folder.glob(f"*{SUFFIX}"), key=_number)
-    sizes = {path: path.stat() for path in paths}
+    sizes = {path: path.stat() for path in segments(folder)}
     total = sum(stat.st_size for stat in sizes.values())
     oldest_s = -1.0 if limits.keep_s is None else time.time() - limits.keep_s
     most = total if limits.keep_bytes is None else limits.keep_bytes
@@ -196,7 +199,7 @@ def retire(folder: Path, limits: Limits, current: str) -> None:
         total -= stat.st_size
         gone = True
     if gone:
-        kept = "".join(json.dumps(asdict(info)) + "\n" for info in index(folder))
+        kept = "".join(map(_line, index(folder)))
         fresh = folder / f"{INDEX}.new"
         fresh.write_text(kept, encoding="utf-8")
         fresh.replace(folder / INDEX)
