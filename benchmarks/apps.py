@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 
 from streamprn.apps import outputs
+from streamprn.apps.clip_writing import ClipWriter
 from streamprn.apps.clips import swap_clip
 from streamprn.apps.outputs import OutputOptions, PictureFiles
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
 from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
-from streamprn.apps.video import ClipWriter
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
 from streamprn.kernels import raster

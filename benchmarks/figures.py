@@ -21,6 +21,7 @@ import numpy as np
 
 from streamprn.bench.machine import describe
 from streamprn.bench.measure import STAGES, Measurement, Plan, measure, percentiles
+from streamprn.bench.peers import PEERS
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
 from streamprn.engines.geometry import FaceGeometry
@@ -125,10 +126,15 @@ def stages(run: Measurement) -> str:
 
 
 def peers(clip: Path) -> str:
-    """Ours and MediaPipe in turn."""
+    """Ours and each of MediaPipe's face meshes in turn."""
+    return "\n\n".join(against(peer, clip) for peer in PEERS)
+
+
+def against(peer: str, clip: Path) -> str:
+    """Ours and one peer in turn."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "peers.json"
-        command = [sys.executable, "-m", "streamprn", "bench", str(clip), "--against", "mediapipe"]
+        command = [sys.executable, "-m", "streamprn", "bench", str(clip), "--against", peer]
         subprocess.run([*command, "--duration", "6", "--json", str(report)], check=True)
         found = json.loads(report.read_text())["comparison"]
     rows = []
@@ -141,7 +147,7 @@ def peers(clip: Path) -> str:
         ratio = float(np.median(np.array(ours) / np.array(theirs)))
         shown = [", ".join(f"{value:.1f}" for value in values) for values in (ours, theirs)]
         rows.append([name, *shown, f"{ratio:.2f}"])
-    return f"Peer: {found['peer']}.\n\n" + table(["", "ours", "MediaPipe", "ours / theirs"], rows)
+    return f"`{found['peer']}`\n\n" + table(["", "ours", "theirs", "ours / theirs"], rows)
 
 
 def publishing() -> str:
@@ -171,18 +177,18 @@ def printed_by(name: str, *arguments: str) -> str:
 
 def soak(minutes: float) -> str:
     """Start-up and memory of `streamprn run`."""
-    script = Path(__file__).with_name("soak.py")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "soak.json"
-        command = [sys.executable, str(script), "--minutes", str(minutes), "--json", str(report)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "benchmarks.soak", "--minutes", str(minutes)]
+        command += ["--json", str(report)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=PAGE.parent.parent)
         found = json.loads(report.read_text())["soak"]
     return table(["", ""], [[name, f"{value:.2f}"] for name, value in found.items()])
 
 
 SECTIONS = {
     "machine": "Machine",
-    "peers": "Against MediaPipe Face Mesh (Python), one 640x480 stream, one face",
+    "peers": "Against MediaPipe, one 640x480 stream, one face",
     "streams": "Streams of 640x480 at 30 frames/s, one face each",
     "stages": "Stages of one stream at 30 frames/s",
     "parts": "Detector and network",
@@ -192,6 +198,7 @@ SECTIONS = {
     "runtimes": "CPU runtimes of `resfcn256`",
     "start": "From the start of `streamprn run` to the first face received",
     "jitter": "A still face in noise, and a moving one, beside MediaPipe",
+    "metric": "Pose in the frame of the camera",
     "churn": "A stream beside which others are added and removed",
     "soak": "Start and memory of `streamprn run`, one looped stream",
 }
@@ -202,6 +209,7 @@ PRINTED = {
     "apps": ("apps.py",),
     "start": ("start.py",),
     "churn": ("churn.py",),
+    "metric": ("metric_pose.py",),
     "jitter": ("jitter.py", "--peers"),
     "runtimes": ("runtimes.py", "--int8"),
 }
@@ -220,14 +228,21 @@ def write(found: dict[str, str]) -> None:
         "`docs/gpu.md`.",
     ]
     for key, title in SECTIONS.items():
-        body = found.get(key) or _old_section(old, title) or "Not measured."
+        body = found.get(key) or old_section(old, title) or "Not measured."
         text.append(f"## {title}\n{body.strip()}")
     PAGE.write_text("\n\n".join(text) + "\n", encoding="utf-8")
 
 
-def _old_section(page: str, title: str) -> str:
+def old_section(page: str, title: str) -> str:
     _, found, rest = page.partition(f"## {title}\n")
     return rest.partition("\n## ")[0] if found else ""
+
+
+def _one(name: str) -> str:
+    if name != "peers":
+        return printed_by(*PRINTED[name])
+    with tempfile.TemporaryDirectory() as folder:
+        return peers(make_clip(Path(folder) / "face.mp4").path)
 
 
 def main() -> None:
@@ -236,11 +251,14 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="measure MediaPipe too")
     parser.add_argument("--runtimes", action="store_true", help="measure the CPU runtimes too")
     parser.add_argument(
-        "--only", nargs="+", choices=sorted(PRINTED), help="measure these sections alone"
+        "--only",
+        nargs="+",
+        choices=["peers", *sorted(PRINTED)],
+        help="measure these sections alone",
     )
     args = parser.parse_args()
     if args.only:
-        write({name: printed_by(*PRINTED[name]) for name in args.only})
+        write({name: _one(name) for name in args.only})
         print(f"wrote {PAGE}")
         return
     facts = describe()
@@ -255,7 +273,7 @@ def main() -> None:
     found["kernels"] = kernels()
     found["publishing"] = publishing()
     others = [*(["runtimes"] if args.runtimes else []), *(["jitter"] if args.peers else [])]
-    for name in ("apps", "start", "churn", *others):
+    for name in ("apps", "start", "churn", "metric", *others):
         found[name] = printed_by(*PRINTED[name])
     if args.soak_minutes > 0:
         found["soak"] = soak(args.soak_minutes)

@@ -1,9 +1,16 @@
-"""How soon `streamprn run` publishes its first face, and whether its memory stays flat.
+"""How a running `streamprn run` wears: its memory alone, or everything while streams come and go.
 
-`python benchmarks/soak.py [--minutes 10] [--streams 1] [--json FILE]` starts `streamprn run` on the
+`python -m benchmarks.soak [--minutes 10] [--streams 1] [--json FILE]` starts `streamprn run` on the
 looped sample clip as a user would, subscribes to faces and meshes, and samples the physical memory
 of the process once a second. It prints the start-up time, the memory at the start (after half a
 minute) and at the end, and the slope of a straight line through the samples over the run.
+
+`python -m benchmarks.soak --churn [--minutes 60] [--every 5] [--write]` starts it with a camera, a
+film, recordings and the control interface. Every five seconds streams are added and removed, paused
+and resumed, subscribers come and leave, pictures and figures are fetched, every minute the
+configuration is read again (`benchmarks/rig/wear.py`). It samples memory, threads, descriptors,
+sockets and the latency of a camera that is left alone, and judges each by the slope of a straight
+line through the medians of a minute. `--write` puts the result into docs/faults.md.
 """
 
 from __future__ import annotations
@@ -11,16 +18,18 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
+from benchmarks.rig import wearing
+from benchmarks.rig.places import free_port
 from streamprn.bench.machine import describe
 from streamprn.records import Kind
 from streamprn.source.sample_clip import make_clip
@@ -28,12 +37,6 @@ from streamprn.wire.subscribe import Subscriber
 
 SETTLE_S = 30.0
 MIB = 1 << 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def soak(clip: Path, streams: int, seconds: float) -> dict[str, float]:
@@ -83,15 +86,27 @@ def _watch(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="default: 10, with --churn 60")
+    parser.add_argument("--streams", type=int, default=1, help="without --churn")
+    parser.add_argument("--churn", action="store_true", help="let everything come and go")
+    parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="with --churn")
+    parser.add_argument("--write", action="store_true", help="with --churn: into docs/faults.md")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    seconds = 60 * (args.minutes or (60.0 if args.churn else 10.0))
+    found: Any
     with tempfile.TemporaryDirectory() as folder:
-        clip = make_clip(Path(folder) / "face.mp4").path
-        found = soak(clip, args.streams, args.minutes * 60)
-    for name, value in found.items():
-        print(f"{name:20} {value:10.2f}")
+        if args.churn:
+            worn = wearing.wear(Path(folder), seconds, args.every)
+            print(wearing.text(worn))
+            if args.write:
+                wearing.write(worn)
+            found = worn.as_json()
+        else:
+            clip = make_clip(Path(folder) / "face.mp4").path
+            found = soak(clip, args.streams, seconds)
+            for name, value in found.items():
+                print(f"{name:20} {value:10.2f}")
     if args.json:
         args.json.write_text(json.dumps({"machine": describe(), "soak": found}, indent=1) + "\n")
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
+from streamprn.engines.arrays import read_arrays
 from streamprn.engines.manifest import MANIFEST, NAME_PATTERN, Folder, Manifest, read
 from streamprn.engines.topology import Topology
 from streamprn.errors import EngineError
@@ -153,19 +151,11 @@ class Subdivision:
             EngineError: the file is missing, damaged, or does not fit the topology.
         """
         try:
-            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as data:
-                if int(data["format"]) != 1:
-                    raise ValueError(f"format {int(data['format'])}, expected 1")
-                return cls._from_arrays(data, topology)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            IndexError,
-            BadZipFile,
-            zlib.error,
-        ) as error:
+            data = read_arrays(path)
+            if int(data["format"]) != 1:
+                raise ValueError(f"format {int(data['format'])}, expected 1")
+            return cls._from_arrays(data, topology)
+        except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise EngineError(
                 f"{path}: not an operator of this topology: {error}",
                 hint="import or build the engine again",

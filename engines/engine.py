@@ -119,7 +119,7 @@ def open_engine(
         backend: the runtime, or "auto" for the best one present.
         threads: CPU threads of one inference.
         max_batch: the most crops of one call.
-        precision: "fp32", "fp16", or None for the runtime's choice.
+        precision: "fp32", "fp16", "int8", or None for the runtime's choice.
 
     Raises:
         EngineError: there is no such engine, or it is damaged.

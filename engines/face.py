@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from streamprn.camera import Camera, MetricPose
     from streamprn.engines.geometry import FaceGeometry
     from streamprn.records import (
         Face,
         Float32,
         FrameImage,
+        Gaze,
         MeshPoints,
         Pose,
         QuantisedVertices,
@@ -48,6 +50,7 @@ class HostFace:
     geometry: FaceGeometry
     restore: Callable[[], tuple[Float32, Float32]]
     place: Callable[[], MeshPoints | None]
+    _metric: dict[Camera, MetricPose] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of_vertices(
@@ -110,6 +113,17 @@ class HostFace:
     def blendshapes(self) -> Float32 | None:
         """See `Face.blendshapes`."""
         return self.geometry.blendshapes(self.mesh_points)
+
+    @cached_property
+    def gaze(self) -> Gaze | None:
+        """See `Face.gaze`."""
+        return self.geometry.gaze(self.mesh_points, self.pose)
+
+    def metric_pose(self, camera: Camera) -> MetricPose:
+        """See `Face.metric_pose`."""
+        if camera not in self._metric:
+            self._metric[camera] = self.geometry.metric_pose(self.vertices, camera, self.pose)
+        return self._metric[camera]
 
     def depth_image(self, size_wh: tuple[int, int], others: Sequence[Face] = ()) -> Float32:
         """See `Face.depth_image`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamprn.engines.topology import UV_SIZE
-from streamprn.kernels import pose, raster, sampling, visibility
+from streamprn.kernels import gaze, perspective, pose, raster, sampling, visibility
 from streamprn.kernels.quantise import quantise
 from streamprn.records import QuantisedVertices
 
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from streamprn.camera import Camera, MetricPose
     from streamprn.engines.topology import Topology
-    from streamprn.records import Float32, FrameImage, MeshPoints, Pose, UInt8
+    from streamprn.records import Float32, FrameImage, Gaze, MeshPoints, Pose, UInt8
 
     #: Makes `Face.blendshapes` of points, asked by any number of threads.
     Expressions = Callable[[MeshPoints], Float32]
+
+
+#: The landmarks around each eye, the subject's right one first (iBUG order).
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 
 
 class CoarseMesh:
@@ -103,6 +108,16 @@ class FaceGeometry:
         """See `streamprn.kernels.pose.estimate`."""
         return pose.estimate(vertices, self._reference)
 
+    @cached_property
+    def _metric_reference(self) -> perspective.MetricReference:
+        topology = self.topology
+        eyes = topology.landmarks[RIGHT_EYE], topology.landmarks[LEFT_EYE]
+        return perspective.MetricReference(topology.canonical, topology.pose_weights, eyes)
+
+    def metric_pose(self, vertices: Float32, camera: Camera, start: Pose) -> MetricPose:
+        """See `streamprn.kernels.perspective.refine`."""
+        return perspective.refine(vertices, self._metric_reference, camera, start)
+
     def visible_landmarks(self, vertices: Float32) -> NDArray[np.bool_]:
         """`(68,)` bool; see `CoarseMesh`."""
         return self._coarse.visible_landmarks(vertices)
@@ -124,6 +139,12 @@ class FaceGeometry:
         if points is None or self.expressions is None:
             return None
         return self.expressions(points)
+
+    def gaze(self, points: MeshPoints | None, head: Pose) -> Gaze | None:
+        """See `streamprn.kernels.gaze.estimate`; None where the points have no irises."""
+        if points is None or len(points.xyz_px) < gaze.POINTS:
+            return None
+        return gaze.estimate(points.xyz_px, head.rotation)
 
     def depth_image(self, size_wh: tuple[int, int], faces: Iterable[Float32]) -> Float32:
         """`(H, W)` float32: nearest z over the vertices of several faces, NaN where none is."""

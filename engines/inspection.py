@@ -39,15 +39,14 @@ def inspect_network(path: Path, size: int) -> NetworkInfo:
     Raises:
         EngineError: it cannot be read, or does not take such a picture.
     """
-    from streamprn.engines.runtimes.openvino import import_quietly
+    from streamprn.engines.runtimes.openvino import read_network
 
-    openvino = import_quietly()
+    model = read_network(path)
     try:
-        model = openvino.Core().read_model(path)
         inputs, outputs = _tensors(model.inputs), _tensors(model.outputs)
         model.reshape([1, size, size, 3])
         operations = model.get_ordered_ops()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise EngineError(
             f"{path}: not a network that can be read: {reason}",

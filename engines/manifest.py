@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 MANIFEST = "manifest.yaml"
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+#: Of one file; the format of ONNX ends there too.
+MAX_FILE_BYTES = 2 << 30
 DECODERS = ("subdivision", "position-map")
 
 
@@ -24,6 +26,7 @@ class Networks:
 
     fp32: str | None = setting(None, "ONNX file in float32")
     fp16: str | None = setting(None, "ONNX file in float16, for GPUs")
+    int8: str | None = setting(None, "ONNX file with quantised layers (QDQ), for CPUs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Score:
 class Manifest:
     """The keys of `manifest.yaml`; see `Bundle`."""
 
-    networks: Networks = field(metadata=about("ONNX file by precision: fp32, fp16"))
+    networks: Networks = field(metadata=about("ONNX file by precision: fp32, fp16, int8"))
     crop: Crop = field(metadata=about("how a face becomes the network's input"))
     name: str = required(
         "the engine's name, which also names cached files",
@@ -155,16 +158,29 @@ class Folder:
         Raises:
             EngineError: it is outside the engine's folder, or not there.
         """
+        try:
+            return self._file(key, name, lender)
+        except (OSError, ValueError) as error:
+            raise self.error(key, f"names {name[:80]!r}, which cannot be used: {error}") from error
+
+    def _file(self, key: str, name: str, lender: str | None) -> Path:
         path = PurePath(name)
         if path.is_absolute() or ".." in path.parts:
             raise self.error(key, f"names {name}, which is outside the engine's folder")
-        found = self._manifest.parent / name
+        folder = self._manifest.parent
+        found = folder / name
+        if not found.resolve().is_relative_to(folder.resolve()):
+            raise self.error(
+                key, f"names {name}, a link out of the engine's folder", "put the file itself there"
+            )
         if not found.is_file() and lender is not None:
             found = self._of_lender(lender, name)
         if not found.is_file():
             raise self.error(
                 key, f"names {name!r}, which is not there", "import or build the engine again"
             )
+        if found.stat().st_size > MAX_FILE_BYTES:
+            raise self.error(key, f"names {name}, which has more than {MAX_FILE_BYTES >> 30} GiB")
         return found
 
     def _of_lender(self, lender: str, name: str) -> Path:

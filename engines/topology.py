@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from streamprn.engines.arrays import read_arrays
 from streamprn.errors import EngineError
 
 if TYPE_CHECKING:
@@ -129,9 +127,8 @@ class Topology:
             EngineError: the file is missing, damaged, of another format, or contradicts itself.
         """
         try:
-            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as data:
-                topology = cls._from_arrays(data)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            topology = cls._from_arrays(read_arrays(path))
+        except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise EngineError(
                 f"{path}: not a topology file: {error}", hint="import or build the engine again"
             ) from error

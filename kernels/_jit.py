@@ -8,10 +8,9 @@ stamp.
 from __future__ import annotations
 
 import logging
-import pickle
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,9 +122,18 @@ def _keep_going_without_cache(compiled: Any) -> None:
         def call(*arguments: Any) -> Any:
             try:
                 return function(*arguments)
-            except (OSError, EOFError, pickle.PickleError) as error:
+            except OSError as error:
                 _log.debug("%s: compiled without its cache: %s", compiled.__name__, error)
-                return None
+            except Exception as error:  # noqa: BLE001  half a pickle may raise anything
+                _log.warning(
+                    "%s: its cache is damaged, and is made anew: %s: %s",
+                    compiled.__name__,
+                    type(error).__name__,
+                    error,
+                )
+                with suppress(OSError):
+                    cache.flush()
+            return None
 
         return call
 

@@ -64,17 +64,22 @@ class Operator:
     def check(self) -> None:
         """Raise `ValueError` where an index would leave an array, or weights are no means."""
         m, n = self.control_count, self.texel.shape[0]
-        good = bool(np.allclose(self.weights2.sum(axis=1), 1.0, atol=1e-3)) and (
-            self.indptr1[0] == 0
-            and self.indptr1[-1] == self.indices1.shape[0] == self.weights1.shape[0]
-            and bool((np.diff(self.indptr1) >= 0).all())
-            and int(self.indices1.min()) >= 0
-            and self.indices2.shape == self.weights2.shape == (n, 3)
-            and int(self.indices2.min()) >= 0
-            and int(self.indices2.max()) < m
-            and bool((np.diff(self.texel) > 0).all())
-            and int(self.texel[0]) >= 0
-            and int(self.texel[-1]) < UV_SIZE * UV_SIZE
+        finite = bool(np.isfinite(self.weights1).all() and np.isfinite(self.weights2).all())
+        good = (
+            finite
+            and bool(np.allclose(self.weights2.sum(axis=1, dtype=float), 1.0, atol=1e-3))
+            and (
+                self.indptr1[0] == 0
+                and self.indptr1[-1] == self.indices1.shape[0] == self.weights1.shape[0]
+                and bool((np.diff(self.indptr1) >= 0).all())
+                and int(self.indices1.min()) >= 0
+                and self.indices2.shape == self.weights2.shape == (n, 3)
+                and int(self.indices2.min()) >= 0
+                and int(self.indices2.max()) < m
+                and bool((np.diff(self.texel) > 0).all())
+                and int(self.texel[0]) >= 0
+                and int(self.texel[-1]) < UV_SIZE * UV_SIZE
+            )
         )
         if not good:
             raise ValueError("the arrays of the subdivision operator contradict each other")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from streamprn.camera import Camera, MetricPose
     from streamprn.config import Config, SourceConfig
     from streamprn.engines.predict import Predictor
     from streamprn.errors import StreamPRNError
@@ -20,9 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLENDSHAPES",
+    "Camera",
     "Config",
     "Face",
     "Kind",
+    "MetricPose",
     "Pipeline",
     "Pose",
     "Predictor",
@@ -39,9 +45,11 @@ __all__ = [
 # Loaded on first use: `import streamprn` itself loads no ZeroMQ, NumPy or video library.
 _LAZY = {
     "BLENDSHAPES": "streamprn.records",
+    "Camera": "streamprn.camera",
     "Config": "streamprn.config",
     "Face": "streamprn.records",
     "Kind": "streamprn.records",
+    "MetricPose": "streamprn.camera",
     "Pipeline": "streamprn.live.pipeline",
     "Pose": "streamprn.records",
     "Predictor": "streamprn.engines.predict",
@@ -57,19 +65,30 @@ _LAZY = {
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(_module(_LAZY[name]), name)
     if name == "__version__":
         return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("streamprn."):
+            raise
+        raise ImportError(
+            f"{name} is not in streamprn-client: install the full package, streamprn", name=name
+        ) from error
+
+
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        return version("streamprn")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0.0.0"
+    for distribution in ("streamprn", "streamprn-client"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "0.0.0"  # a source tree that was never installed
 
 
 def __dir__() -> list[str]:

@@ -46,13 +46,19 @@ def writable(folder: Path) -> Path | None:
     It is made where it does not exist. What was chosen in place of `folder` is logged once.
     """
     if _is_writable(folder):
-        return folder
+        if _is_private(folder, links=True):
+            return folder
+        _log.warning(
+            "%s: others own it or can write to it, and what is cached is code: not used "
+            "(remove it, or chmod 700)",
+            folder,
+        )
     instead = _temporary() / folder.name
     # Others can write to the folder of temporary files, and what is cached is code.
     if _is_private(_temporary()) and _is_writable(instead):
         _log.debug("%s cannot be written: using %s", folder, instead)
         return instead
-    _log.debug("%s cannot be written: nothing is kept there", folder)
+    _log.debug("%s cannot be used: nothing is kept there", folder)
     return None
 
 
@@ -70,14 +76,19 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _is_private(folder: Path) -> bool:
-    """Whether it belongs to this user alone; made where it does not exist."""
+def _is_private(folder: Path, *, links: bool = False) -> bool:
+    """Whether it belongs to this user and nobody else can write to it; made where it is not there.
+
+    Args:
+        folder: to look at.
+        links: whether it may be a link, as in a place where nobody else can make one.
+    """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        state = folder.lstat()
+        state = folder.stat() if links else folder.lstat()
     except OSError:
         return False
     if not hasattr(os, "getuid"):
         return True
-    private = not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and private
+    closed = not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and closed

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from streamprn.errors import InputError
+from streamprn.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamprn.records import UInt8
 
-__all__ = ["as_rgb", "over_white"]
+__all__ = ["as_rgb", "check_pixels", "limit_pixels", "most_pixels", "over_white"]
 
 _SHAPES = "(H, W), (H, W, 3) or (H, W, 4)"
 # What rounding may leave of 0 and 1.
@@ -65,14 +66,21 @@ def _as_uint8(image: NDArray[Any]) -> UInt8:
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:
+        if 0 < (most := int(image.max())) <= 255:
+            raise InputError(
+                f"a uint16 picture must be in 0..65535, the most in this one is {most}",
+                hint="0..255 is picture.astype(np.uint8)",
+            )
         return np.asarray((image.astype(np.uint32) + 128) // 257, np.uint8)
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(
             f"a picture of {image.dtype} is none of uint8, uint16 and floating point",
             hint="0..255 is picture.astype(np.uint8)",
         )
+    if not np.isfinite(image).all():
+        raise InputError("a picture has values that are not finite", hint="np.nan_to_num makes 0")
     low, high = float(image.min()), float(image.max())
-    if not (low >= -_SLACK and high <= 1.0 + _SLACK):  # not so for NaN either
+    if not (low >= -_SLACK and high <= 1.0 + _SLACK):
         raise InputError(
             f"a floating-point picture must be in 0..1, this one is in {low:g}..{high:g}",
             hint="divide it by 255, or give uint8",
@@ -87,3 +95,29 @@ def over_white(rgba: UInt8) -> UInt8:
         return np.ascontiguousarray(rgb)
     mixed = rgb.astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16)) + 127
     return (mixed // 255).astype(np.uint8)
+
+
+class _Limit:
+    """How many pixels a picture may have in this process."""
+
+    most = MAX_PIXELS
+
+
+def limit_pixels(most: int) -> None:
+    """Set how many pixels a picture that is read may have, for the whole process."""
+    _Limit.most = most
+
+
+def most_pixels() -> int:
+    """How many pixels a picture that is read may have."""
+    return _Limit.most
+
+
+def check_pixels(width: int, height: int, name: str, most: int | None = None) -> None:
+    """Raise `InputError` where a picture has more than `most` pixels (None: `most_pixels()`)."""
+    most = most_pixels() if most is None else most
+    if width * height > most:
+        raise InputError(
+            f"{name}: {width}x{height} px are more than the {most:,} px allowed",
+            hint="raise --max-pixels (a source: max_pixels) where it is to be trusted",
+        )

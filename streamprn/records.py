@@ -9,8 +9,7 @@ in nanoseconds: `time.monotonic_ns()`, and `time.time_ns()` where the name says 
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -18,10 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from streamprn.expressions import BLENDSHAPES, Eye, Gaze
+from streamprn.planes import DevicePlanes, FrameImage, YuvPlanes
 from streamprn.redact import redact_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from streamprn.camera import Camera, MetricPose
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
@@ -30,14 +33,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLENDSHAPES",
+    "FACE_DETAILS",
     "FRAME_KINDS",
     "PUBLISHER",
     "Detection",
     "DevicePlanes",
+    "Eye",
     "Face",
     "Frame",
     "FrameImage",
     "FrameResult",
+    "Gaze",
     "Kind",
     "MeshPoints",
     "Pose",
@@ -53,8 +59,8 @@ __all__ = [
 class Kind(StrEnum):
     """What a message holds; the last part of its topic `<stream>/<kind>`.
 
-    `BLENDSHAPES` has no messages of its own: to ask for it is to ask that the faces in the other
-    messages of a stream have theirs.
+    `BLENDSHAPES` and `GAZE` have no messages of their own: to ask for one is to ask that the faces
+    in the other messages of a stream have theirs.
     """
 
     FACE = "face"
@@ -66,6 +72,7 @@ class Kind(StrEnum):
     STATUS = "status"
     STATS = "stats"
     BLENDSHAPES = "blendshapes"
+    GAZE = "gaze"
 
 
 #: In place of a stream's name where the publisher speaks of itself; no stream may be called so.
@@ -74,21 +81,8 @@ PUBLISHER = "_publisher"
 #: The kinds that one `FrameResult` gives, in the order of sending: the smallest first.
 FRAME_KINDS = (Kind.FACE, Kind.MESH, Kind.TEXTURE, Kind.DEPTH, Kind.IMAGE)
 
-#: Names of the coefficients of `Face.blendshapes`, in their order: the 52 of ARKit, with the
-#: subject's left and right.
-BLENDSHAPES = (
-    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",
-    "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight",
-    "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft",
-    "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight",
-    "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose",
-    "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel",
-    "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight",
-    "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
-    "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft",
-    "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft",
-    "noseSneerRight", "tongueOut",
-)  # fmt: skip
+#: The kinds without messages of their own.
+FACE_DETAILS = frozenset((Kind.BLENDSHAPES, Kind.GAZE))
 
 
 class SourceState(StrEnum):
@@ -118,99 +112,13 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class YuvPlanes:
-    """Planar 4:2:0 video: y `(H, W)`, u and v `(ceil(H/2), ceil(W/2))`, uint8, C order rows.
-
-    Rows may be strided (padding at their end). `full_range` tells 0..255 from 16..235;
-    `bt709` picks the colour matrix (else BT.601).
-    """
-
-    y: UInt8
-    u: UInt8
-    v: UInt8
-    full_range: bool = False
-    bt709: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DevicePlanes:
-    """8-bit NV12 video in GPU memory, where the decoder left it.
-
-    Attributes:
-        luma: exports `(H, W)` uint8 through `__dlpack__`.
-        chroma: exports `(H // 2, W // 2, 2)` uint8, U and V interleaved; where H is odd, one more
-            row lies behind them.
-        origin_xy: pixel of these planes that is the picture's first; even.
-        full_range: see `YuvPlanes`.
-        bt709: see `YuvPlanes`.
-    """
-
-    luma: Any
-    chroma: Any
-    origin_xy: tuple[int, int] = (0, 0)
-    full_range: bool = False
-    bt709: bool = False
-
-
-class FrameImage:
-    """A picture that converts to RGB only when somebody asks, and then once.
-
-    Args:
-        width: pixels.
-        height: pixels.
-        to_rgb: makes the `(H, W, 3)` uint8 RGB array; called at most once.
-        planes: the decoder's own planes where they are 4:2:0 in host memory, else None.
-        device: the same where they are in GPU memory, else None; `rgb` then downloads them.
-    """
-
-    __slots__ = ("_lock", "_rgb", "_to_rgb", "device", "height", "planes", "width")
-
-    def __init__(
-        self,
-        width: int,
-        height: int,
-        to_rgb: Callable[[], UInt8],
-        planes: YuvPlanes | None = None,
-        device: DevicePlanes | None = None,
-    ) -> None:
-        self.width = width
-        self.height = height
-        self.planes = planes
-        self.device = device
-        self._to_rgb: Callable[[], UInt8] | None = to_rgb
-        self._rgb: UInt8 | None = None
-        self._lock = threading.Lock()
-
-    @classmethod
-    def from_rgb(cls, rgb: UInt8) -> FrameImage:
-        """Wrap an RGB array `(H, W, 3)` uint8 that exists already."""
-        image = cls(rgb.shape[1], rgb.shape[0], lambda: rgb)
-        image._rgb = rgb
-        return image
-
-    @property
-    def rgb(self) -> UInt8:
-        """The picture as `(H, W, 3)` uint8 RGB, C order, read-only by agreement."""
-        with self._lock:
-            if self._rgb is None:
-                assert self._to_rgb is not None
-                self._rgb = self._to_rgb()
-                self._to_rgb = None
-            return self._rgb
-
-    @property
-    def has_rgb(self) -> bool:
-        """Whether `rgb` costs nothing now."""
-        return self._rgb is not None
-
-
-@dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded picture of one stream.
 
     `seq` counts the frames that the source produced, so that a gap means a drop. `captured_ns` is
     the arrival of the packet, or for a paced file the moment that the frame was *due*, so that
-    waiting for a late reader counts as latency (no coordinated omission).
+    waiting for a late reader counts as latency (no coordinated omission). `camera` took the
+    picture; None where nothing is known of it.
     """
 
     stream: str
@@ -220,6 +128,7 @@ class Frame:
     captured_ns: int
     decoded_ns: int
     wall_ns: int
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +295,13 @@ class Face(Protocol):
 
         NaN where the points are not finite; None for an engine that gives no `mesh_points`.
         """
+
+    @property
+    def gaze(self) -> Gaze | None:
+        """Where the eyes look; None for an engine that finds no irises."""
+
+    def metric_pose(self, camera: Camera) -> MetricPose:
+        """Where the head is in the frame of the camera that took the frame, in millimetres."""
 
     def depth_image(self, size_wh: tuple[int, int], others: Sequence[Any] = ()) -> Float32:
         """`(H, W)` float32: z of the nearest surface, NaN where there is no face.

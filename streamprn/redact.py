@@ -42,7 +42,20 @@ _SECRET_NAME = re.compile(
     r"(?:name|word|wd|phrase|id|nature|entials)?"
 )
 # A part of a path that is a secret by itself: some cameras give every stream a random name.
-_RANDOM_NAME = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_-]{16,}")
+_RANDOM_NAME = re.compile(
+    r"(?=[^/.]*[0-9])(?=[^/.]*[A-Za-z])[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+)*"
+)
+# An address with a slip before its user, which is taken for a path: `rtsp:/admin:pw@`, `rtsp//`.
+_MISTYPED = re.compile(
+    r"(?i)(?<![A-Za-z0-9+.-])"
+    r"((?:rtsp|http|rtmp|srt|rist|mms|ftp|sftp|udp|rtp|tcp|tls)[a-z]{0,2}(?!://[^/\\])[:/\\]{1,4})"
+    r"\S{0,512}@"
+)
+# And one whose scheme was left out. A single letter is the drive of a path.
+_NO_SCHEME = re.compile(
+    r"(?<![^\s'\"(])(?!(?:lavfi|screen|file):)[A-Za-z][\w.+-]{1,63}:"
+    r"(?![/\\]{0,4}\*\*\*@)[^\s'\"]{1,512}@(?=[\w\[])"
+)
 # The names in a query whose values tell where the pictures come from, and nothing else.
 _SHOWN = frozenset(
     re.split(
@@ -130,8 +143,11 @@ def redact(uri: str) -> str:
     no URL, comes back unchanged.
     """
     start = _START.match(uri)
-    if start is None or start.group(1).lower() in _LOCAL:
+    if start is None:
         return uri
+    if start.group(1).lower() in _LOCAL:
+        authority = uri[start.end() :].partition("/")[0]
+        return f"{start.group()}{HIDDEN}" if ":" in authority and "@" in authority else uri
     parts = split_url(uri)
     if parts is None and start.group(1).lower() in _NO_USERS and "@" not in uri:
         return uri  # a mistyped port, which has to be seen
@@ -170,9 +186,11 @@ def redact_text(text: str) -> str:
     for secret, shown in _longest_first:
         if secret in text:
             text = text.replace(secret, shown)
-    if "://" not in text:
-        return text
-    return _URL.sub(_shown_match, text)
+    if "://" in text:
+        text = _URL.sub(_shown_match, text)
+    if "@" in text:
+        text = _NO_SCHEME.sub(f"{HIDDEN}@", _MISTYPED.sub(rf"\1{HIDDEN}@", text))
+    return text
 
 
 def _shown_match(match: re.Match[str]) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +14,11 @@ import streamprn
 
 PUBLIC = [
     "BLENDSHAPES",
+    "Camera",
     "Config",
     "Face",
     "Kind",
+    "MetricPose",
     "Pipeline",
     "Pose",
     "Predictor",
@@ -61,6 +66,27 @@ def rooms():
 def test_every_name_that_a_module_lists_is_there(name):
     if name.startswith("streamprn.train."):
         pytest.importorskip("torch", reason="training is tested with PyTorch: make test-train")
+    if name == "streamprn.cluster.crew":
+        pytest.importorskip("ray", reason="workers are tested with Ray: make test-cluster")
     module = importlib.import_module(name)
     for listed in getattr(module, "__all__", ()):
         assert hasattr(module, listed), f"{name}.{listed}"
+
+
+def _named_in_the_reference():
+    text = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
+    for path in re.findall(r"^::: (\S+)$", text, re.MULTILINE):
+        try:
+            yield importlib.import_module(path)
+        except ModuleNotFoundError:
+            module, _, name = path.rpartition(".")
+            yield getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_reference_shows_every_public_name(name):
+    shown = list(_named_in_the_reference())
+    assert len(shown) > 20
+    found = getattr(streamprn, name)
+    home = sys.modules.get(getattr(found, "__module__", ""))
+    assert name == "__version__" or any(one is found or one is home for one in shown)

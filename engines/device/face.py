@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from streamprn.camera import Camera, MetricPose
     from streamprn.engines.device.surface import HeldVertices, SurfaceRenderer
     from streamprn.engines.geometry import FaceGeometry
-    from streamprn.records import FrameImage, MeshPoints, Pose, QuantisedVertices, Roi
+    from streamprn.records import FrameImage, Gaze, MeshPoints, Pose, QuantisedVertices, Roi
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class DeviceFace:
         place: makes `Face.mesh_points`, once.
         id: see `Face`; 0 until the face is followed.
         image: the frame that it was found in, for `texture`.
-        geometry: of the engine, for `blendshapes`, which the CPU computes.
+        geometry: of the engine, for `blendshapes` and `gaze`, which the CPU computes.
     """
 
     roi: Roi
@@ -57,6 +58,7 @@ class DeviceFace:
     id: int = 0
     image: FrameImage | None = None
     geometry: FaceGeometry | None = None
+    _metric: dict[Camera, MetricPose] = field(default_factory=dict, init=False, repr=False)
 
     def outline(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `streamprn.engines.protocol.Surface.outline`."""
@@ -99,9 +101,26 @@ class DeviceFace:
     @cached_property
     def blendshapes(self) -> NDArray[np.float32] | None:
         """See `Face.blendshapes`."""
+        return self._geometry.blendshapes(self.mesh_points)
+
+    @cached_property
+    def gaze(self) -> Gaze | None:
+        """See `Face.gaze`."""
+        return self._geometry.gaze(self.mesh_points, self.pose)
+
+    @property
+    def _geometry(self) -> FaceGeometry:
         if self.geometry is None:
-            raise ValueError("a face without its engine's geometry has no blendshapes")
-        return self.geometry.blendshapes(self.mesh_points)
+            raise ValueError("a face without its engine's geometry has no blendshapes and no gaze")
+        return self.geometry
+
+    def metric_pose(self, camera: Camera) -> MetricPose:
+        """See `Face.metric_pose`; the CPU computes it, from the vertices that are downloaded."""
+        if self.geometry is None:
+            raise ValueError("a face without its engine's geometry has no metric pose")
+        if camera not in self._metric:
+            self._metric[camera] = self.geometry.metric_pose(self.vertices, camera, self.pose)
+        return self._metric[camera]
 
     def depth_image(
         self, size_wh: tuple[int, int], others: Sequence[DeviceFace] = ()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from streamprn.engines.onnx_writer import OnnxWriter
 from streamprn.engines.resfcn256.architecture import (
     DECODER,
     ENCODER,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 INPUT: Final = "input"
 OUTPUT: Final = "position_map"
-OPSET: Final = 17
 PRECISIONS: Final = ("fp32", "fp16")
 PRECISE_LAYERS: Final = 3
 
@@ -74,7 +74,8 @@ def build(arrays: Arrays, precision: str = "fp32") -> Any:
     for layer in DECODER[-PRECISE_LAYERS:]:
         x = writer.conv(layer, x)
     writer.node("Transpose", [x], output=OUTPUT, perm=[0, 2, 3, 1])
-    return writer.model()
+    shape = ("batch", SIZE, SIZE, 3)
+    return writer.model("resfcn256", {INPUT: shape}, {OUTPUT: shape})
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -118,37 +119,19 @@ def _pads(layer: Conv) -> list[int]:
     return [2, 2, 1, 1] if layer.transposed else [1, 1, 2, 2]
 
 
-class _Writer:
-    """Collects nodes and weights; every method returns the name of a tensor."""
+class _Writer(OnnxWriter):
+    """Writes the layers of the architecture."""
 
     def __init__(self, arrays: Arrays, dtype: type[np.floating[Any]]) -> None:
+        super().__init__(dtype)
         self.arrays = arrays
-        self.dtype = dtype
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
-
-    def node(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
 
     def constant(self, name: str, value: Array64) -> str:
-        from onnx import numpy_helper
-
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(value, self.dtype)
         if not np.isfinite(array).all():
             raise EngineError(f"{name}: folded with its batch norm it exceeds {array.dtype}")
-        self.weights.append(numpy_helper.from_array(array, name))
-        return name
-
-    def cast(self, x: str, dtype: type[np.floating[Any]]) -> str:
-        from onnx import helper
-
-        self.dtype = dtype
-        return self.node("Cast", [x], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        return self.store(name, array)
 
     def affine(self, owner: str) -> tuple[Array64, Array64]:
         """A batch norm as `scale * x + offset`, per channel."""
@@ -196,20 +179,3 @@ class _Writer:
         else:
             shortcut = self.linear(block.shortcut, x, scale, None)
         return self.node("Relu", [self.node("Add", [inner, shortcut])])
-
-    def model(self) -> Any:
-        from onnx import TensorProto, checker, helper
-
-        shape = ["batch", SIZE, SIZE, 3]
-        graph = helper.make_graph(
-            self.nodes,
-            "resfcn256",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)],
-            self.weights,
-        )
-        opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-        model.producer_name = "streamprn"
-        checker.check_model(model, full_check=True)
-        return model

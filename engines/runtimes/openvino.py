@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamprn.engines.runtimes import prelu
 from streamprn.errors import BackendError, EngineError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from streamprn.engines.runtimes.spec import NetworkSpec
@@ -34,20 +38,15 @@ class OpenVinoRuntime:
     on_gpu = False
 
     def __init__(self, network: NetworkSpec) -> None:
-        openvino = import_quietly()
         self._network = network
         self._precision, path = network.file("fp32")
+        openvino = import_quietly()
         self._tensor = openvino.Tensor
-        self._core = openvino.Core()
-        try:
-            self._model = self._core.read_model(path)
-        except RuntimeError as error:
-            raise EngineError(
-                f"{path}: not a network that OpenVINO can read: {_first_line(error)}",
-                hint="import or build the engine again",
-            ) from error
+        self._model = read_network(path)
         network.check_input(path, [_shape(source) for source in self._model.inputs])
         self._names = [output.get_any_name() for output in self._model.outputs]
+        if prelu.pays():
+            prelu.split(self._model)
         self._requests: dict[int, Any] = {}
         self._version = openvino.__version__.split("-")[0]
 
@@ -103,7 +102,7 @@ class OpenVinoRuntime:
                 # Else machines with AMX would silently compute in bfloat16.
                 "INFERENCE_PRECISION_HINT": "f32",
             }
-            return self._core.compile_model(model, "CPU", options).create_infer_request()
+            return shared_core().compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
             raise EngineError(
                 f"engine {self._network.name}: the network does not take inputs of "
@@ -120,6 +119,28 @@ def open_runtime(network: NetworkSpec) -> OpenVinoRuntime:
     return OpenVinoRuntime(network)
 
 
+def read_network(path: Path) -> Any:
+    """The `openvino.Model` of an ONNX file.
+
+    `Core.read_model` would try its readers of other formats on a damaged file, too: they print, and
+    TensorFlow's may crash in a process that has another copy of its libraries.
+
+    Raises:
+        EngineError: it is none.
+    """
+    import_quietly()
+    from openvino.frontend import FrontEndManager
+
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")
+        return reader.convert(reader.load(str(path)))
+    except Exception as error:  # the reader has types of its own, with no base in common
+        raise EngineError(
+            f"{path}: not a network that OpenVINO can read: {_first_line(error)}",
+            hint="import or build the engine again",
+        ) from error
+
+
 def import_quietly() -> Any:
     """OpenVINO without its telemetry package, in whose place it uses a stub of its own.
 
@@ -133,9 +154,19 @@ def import_quietly() -> Any:
     return openvino
 
 
+@cache
+def shared_core() -> Any:
+    """The one `openvino.Core` of this process.
+
+    Each would put an alternate signal stack in the place of the last one's, and take it away with
+    itself: after two have gone out of order, the next signal ends the process with SIGSEGV.
+    """
+    return import_quietly().Core()
+
+
 def devices() -> dict[str, str]:
     """The devices that OpenVINO sees, by its own names, each with its full name."""
-    core = import_quietly().Core()
+    core = shared_core()
     return {name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}
 
 

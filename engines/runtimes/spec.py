@@ -20,8 +20,8 @@ class NetworkSpec:
 
     Attributes:
         name: of the bundle or detector; also names cached files.
-        networks: ONNX file by precision ("fp32", "fp16"). One input float32, `(B, S, S, 3)` or of
-            `input_shape`, B free.
+        networks: ONNX file by precision ("fp32", "fp16", "int8"). One input float32,
+            `(B, S, S, 3)` or of `input_shape`, B free.
         size: S, pixels.
         max_batch: the largest B of one call.
         threads: CPU threads of one inference.

@@ -202,6 +202,7 @@ class BatchOptions:
             or file name; None to detect.
         max_size: shrink larger pictures to this longer side.
         every: take every n-th frame of videos.
+        video_stream: of clips, see `streamprn.source.tracks.pick_stream`.
         skip_existing: leave out what a run with the same options has finished.
     """
 
@@ -210,6 +211,7 @@ class BatchOptions:
     boxes: Boxes | None = None
     max_size: int | None = None
     every: int = 1
+    video_stream: int | None = None
     skip_existing: bool = False
 
 
@@ -250,7 +252,7 @@ class BatchReconstructor:
     def _process_video(self, item: Item) -> None:
         """Faces are followed, so that each has one id; given boxes count in every picture."""
         every = self.options.every
-        with open_clip(item.path) as clip:
+        with open_clip(item.path, self.options.video_stream) as clip:
             self.report.notes += clip.notes
             self._on_count(-(-clip.count // every))
             faces = ClipFaces(self.reconstructor, clip.rate / every, self.reconstructor.max_faces)
@@ -312,6 +314,7 @@ class BatchReconstructor:
             "max_size": self.options.max_size,
             "max_faces": self.reconstructor.max_faces,
             "min_score": self.reconstructor.min_score,
+            "video_stream": self.options.video_stream if item.is_video else None,
             "boxes": None if boxes is None else [box.tolist() for box in boxes],
         }
 

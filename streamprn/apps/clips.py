@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamprn.apps.video import ClipWriter, open_clip
+from streamprn.apps.clip_writing import ClipWriter
+from streamprn.apps.video import open_clip
 from streamprn.engines.predict import HostPredictor, RefineRule
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection
 from streamprn.faces.follow import Follower
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from streamprn.apps.swapping import FaceSwapper
     from streamprn.records import Detection, Face, Float32, UInt8
 
+    #: The next picture and its time in seconds: what becomes of it, and how many faces it has.
+    NextPicture = Callable[[UInt8, Fraction], tuple[UInt8, int]]
+
 _REFINE_THRESHOLD = 0.12
 # Detector passes between which the faces are followed by their own meshes.
 _DETECT_EVERY_S = 0.5
@@ -30,7 +34,7 @@ _DETECT_EVERY_S = 0.5
 _COLOUR_TIME_S = 0.4
 # Still faces tremble by a fraction of a pixel; a texture painted on shows it. In motion a lag
 # shows more: it stays below 1 / (2 pi beta) pixels.
-_SMOOTHING = Smoothing(min_cutoff_hz=3.0, beta=0.8, derivative_cutoff_hz=4.0)
+CALM = Smoothing(min_cutoff_hz=3.0, beta=0.8, derivative_cutoff_hz=4.0)
 
 
 class ClipFaces:
@@ -128,7 +132,7 @@ class ClipSwapper:
 
 
 @dataclass(frozen=True, slots=True)
-class SwapReport:
+class ClipReport:
     """What became of a clip.
 
     Attributes:
@@ -149,9 +153,10 @@ def swap_clip(
     out: Path,
     *,
     max_faces: int = 1,
+    video_stream: int | None = None,
     on_frame: Callable[[int, int], None] = lambda done, count: None,
     on_note: Callable[[str], None] = lambda note: None,
-) -> SwapReport:
+) -> ClipReport:
     """Swap the faces of a clip; every picture keeps its time, and the sound is kept.
 
     Args:
@@ -160,22 +165,54 @@ def swap_clip(
         source: the clip.
         out: `.mp4`, `.mov` or `.mkv`.
         max_faces: the most faces at a time.
+        video_stream: see `streamprn.source.tracks.pick_stream`.
         on_frame: told after every picture how many are done, and of how many (0: unknown).
         on_note: told before the work what cannot be kept, a sentence each.
 
     Raises:
         InputError: the clip cannot be read, or the output not be written.
     """
+
+    def begin(rate: Fraction) -> NextPicture:
+        faces_of = ClipFaces(reconstructor, rate, max_faces, CALM)
+        return ClipSwapper(faces_of, swapper, rate).next
+
+    return rework_clip(
+        source, out, begin, video_stream=video_stream, on_frame=on_frame, on_note=on_note
+    )
+
+
+def rework_clip(
+    source: Path,
+    out: Path,
+    begin: Callable[[Fraction], NextPicture],
+    *,
+    video_stream: int | None = None,
+    on_frame: Callable[[int, int], None] = lambda done, count: None,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> ClipReport:
+    """Write a clip anew picture by picture; every picture keeps its time, and the sound is kept.
+
+    Args:
+        source: the clip.
+        out: `.mp4`, `.mov` or `.mkv`.
+        begin: given the pictures a second, makes what is called with each picture and its time.
+        video_stream: see `swap_clip`.
+        on_frame: see `swap_clip`.
+        on_note: see `swap_clip`.
+
+    Raises:
+        InputError: the clip cannot be read, or the output not be written.
+    """
     frames = with_face = 0
-    with open_clip(source) as clip, ClipWriter(out, clip.rate, clip) as writer:
+    with open_clip(source, video_stream) as clip, ClipWriter(out, clip.rate, clip) as writer:
         for note in clip.notes + writer.notes:
             on_note(note)
-        faces_of = ClipFaces(reconstructor, clip.rate, max_faces, _SMOOTHING)
-        swap = ClipSwapper(faces_of, swapper, clip.rate)
+        following = begin(clip.rate)
         for frame in clip.frames():
-            picture, faces = swap.next(frame.rgb, frame.time)
+            picture, faces = following(frame.rgb, frame.time)
             writer.write(picture, frame.time, frame.duration)
             frames += 1
             with_face += faces > 0
             on_frame(frames, clip.count)
-        return SwapReport(frames, with_face, clip.broken)
+        return ClipReport(frames, with_face, clip.broken)

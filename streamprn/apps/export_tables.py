@@ -36,6 +36,7 @@ COLUMNS: Final[dict[str, type]] = {
     "timestamp": float,
     "confidence": float,
     "success": int,
+    **dict.fromkeys(("pose_Tx", "pose_Ty", "pose_Tz"), float),
     **dict.fromkeys(("pose_Rx", "pose_Ry", "pose_Rz"), float),
     **{f"x_{index}": float for index in _POINTS},
     **{f"y_{index}": float for index in _POINTS},
@@ -118,12 +119,13 @@ def _rows(frame: RecordedFrame, face_id: int | None) -> list[dict[str, Value]]:
 
 
 def _face_row(face: Face) -> dict[str, Value]:
-    pose = face.pose
+    pose, metric = face.pose, face.metric_pose
+    rotation = pose.rotation if metric is None else metric.rotation
     row: dict[str, Value] = {
         "face_id": face.id,
         "confidence": face.score,
         "success": 1,
-        **dict(zip(("pose_Rx", "pose_Ry", "pose_Rz"), openface_angles(pose.rotation), strict=True)),
+        **dict(zip(("pose_Rx", "pose_Ry", "pose_Rz"), openface_angles(rotation), strict=True)),
         "yaw": pose.yaw,
         "pitch": pose.pitch,
         "roll": pose.roll,
@@ -131,6 +133,9 @@ def _face_row(face: Face) -> dict[str, Value]:
         **dict(zip(("head_x", "head_y", "head_z"), pose.translation.tolist(), strict=True)),
         **dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), face.box_xyxy.tolist(), strict=True)),
     }
+    if metric is not None:
+        place = metric.translation_mm.tolist()
+        row |= dict(zip(("pose_Tx", "pose_Ty", "pose_Tz"), place, strict=True))
     for axis, values in zip("xyz", face.landmarks[:LANDMARKS].T.tolist(), strict=True):
         row |= {f"{axis}_{index}": value for index, value in enumerate(values)}
     if face.visible is not None:
@@ -156,6 +161,10 @@ class CsvWriter:
         for row in _rows(frame, self._face):
             self._csv.writerow([_cell(name, row.get(name)) for name in COLUMNS])
             self.count += 1
+
+    def flush(self) -> None:
+        """Give the rows to who reads the file meanwhile."""
+        self._file.flush()
 
     def close(self) -> None:
         """Finish the file."""

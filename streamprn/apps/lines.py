@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from streamprn.records import BLENDSHAPES
+from streamprn.camera import MetricPose
+from streamprn.records import BLENDSHAPES, Eye, Gaze
 from streamprn.wire import (
     DepthMessage,
     Face,
@@ -19,7 +20,7 @@ from streamprn.wire import (
     TopologyMessage,
 )
 
-__all__ = ["age_at_arrival", "as_json"]
+__all__ = ["age_at_arrival", "as_json", "face_json", "finite", "gaze_json"]
 
 
 def as_json(message: Message, *, local: bool, gaps: int = 0) -> dict[str, Any]:
@@ -40,9 +41,9 @@ def as_json(message: Message, *, local: bool, gaps: int = 0) -> dict[str, Any]:
         line["pts_ns"] = message.pts_ns
         line["frame_wh"] = list(message.frame_size_wh)
         line["spans_ms"] = {name: _milliseconds(ns) for name, ns in message.spans_ns.items()}
-        line["faces"] = [_face_json(face) for face in message.faces]
+        line["faces"] = [face_json(face) for face in message.faces]
     line |= _details(message)
-    cleaned: dict[str, Any] = _finite(line)
+    cleaned: dict[str, Any] = finite(line)
     return cleaned
 
 
@@ -85,7 +86,8 @@ def _details(message: Message) -> dict[str, Any]:
     return details
 
 
-def _face_json(face: Face) -> dict[str, Any]:
+def face_json(face: Face) -> dict[str, Any]:
+    """A face as plain data, where numbers may be NaN."""
     pose = face.pose
     return {
         "id": face.id,
@@ -99,6 +101,37 @@ def _face_json(face: Face) -> dict[str, Any]:
         "quaternion_wxyz": pose.quaternion.tolist(),
         "landmarks_xyz": [[_rounded(value, 2) for value in xyz] for xyz in face.landmarks.tolist()],
         "blendshapes": _blendshapes_json(face),
+        "metric_pose": _metric_json(face.metric_pose),
+        "gaze": gaze_json(face.gaze),
+    }
+
+
+def _metric_json(pose: MetricPose | None) -> dict[str, Any] | None:
+    if pose is None:
+        return None
+    return {
+        "eyes_mm": [_rounded(value, 1) for value in pose.eyes_mm.tolist()],
+        "yaw": _rounded(pose.yaw, 3),
+        "pitch": _rounded(pose.pitch, 3),
+        "roll": _rounded(pose.roll, 3),
+        "translation_mm": pose.translation_mm.tolist(),
+        "quaternion_wxyz": pose.quaternion.tolist(),
+        "mm_per_unit": pose.mm_per_unit,
+        "error_px": _rounded(pose.error_px, 3),
+    }
+
+
+def gaze_json(gaze: Gaze | None) -> dict[str, Any] | None:
+    """Where the eyes look, as plain data; see `streamprn.records.Gaze`."""
+    return None if gaze is None else {"right": _eye_json(gaze.right), "left": _eye_json(gaze.left)}
+
+
+def _eye_json(eye: Eye) -> dict[str, Any]:
+    return {
+        "direction": [_rounded(value, 4) for value in eye.direction.tolist()],
+        "yaw": _rounded(eye.yaw, 2),
+        "pitch": _rounded(eye.pitch, 2),
+        "openness": _rounded(eye.openness, 4),
     }
 
 
@@ -117,11 +150,12 @@ def _milliseconds(ns: int | None) -> float | None:
     return None if ns is None else round(ns / 1e6, 3)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same with None for numbers that JSON cannot say."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -19,6 +19,7 @@ import numpy as np
 
 from streamprn.apps import images, matfile, overlays
 from streamprn.apps.files import write_whole
+from streamprn.apps.lines import finite, gaze_json
 from streamprn.apps.meshes import write_glb, write_obj, write_ply
 from streamprn.apps.textures import FILLS, check_size
 from streamprn.errors import InputError
@@ -190,6 +191,7 @@ def describe(face: Reconstruction) -> dict[str, Any]:
         "landmarks": _rounded(face.landmarks, 3),
         "landmarks_visible": face.visible_landmarks.tolist(),
         "blendshapes": _blendshapes(face),
+        "gaze": finite(gaze_json(face.face.gaze)),
         "metres_per_pixel": face.metres_per_pixel,
         "position_map_png": {"offset": _rounded(low, 4), "scale": scale},
     }

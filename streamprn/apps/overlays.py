@@ -11,13 +11,12 @@ from streamprn.kernels import pose as pose_kernels
 from streamprn.kernels import raster
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from streamprn.apps.reconstruction import Reconstruction
-    from streamprn.engines.topology import Topology
-    from streamprn.records import Float32, Pose, UInt8
+    from streamprn.records import Float32, Int32, Pose, UInt8
 
 # iBUG/300-W: first and last index of each curve, and whether it is closed.
 CURVES = (
@@ -33,8 +32,36 @@ _SHIFT = 4  # cv2 draws at a sixteenth of a pixel
 _BOX_EDGES = tuple((a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4))
 
 
+class Shape(Protocol):
+    """What the drawing takes of a topology; see `streamprn.engines.topology.Topology`."""
+
+    @property
+    def triangles(self) -> Int32:
+        """`(T, 3)` int32."""
+
+    @property
+    def uv(self) -> Float32:
+        """`(N, 2)` float32, u right, v up."""
+
+    @property
+    def canonical(self) -> Float32:
+        """`(N, 3)` float32, y up."""
+
+    @property
+    def landmarks(self) -> Int32:
+        """`(68,)` int32."""
+
+
 class DrawableFace(Protocol):
-    """What the drawing of landmarks and pose takes of a face."""
+    """What the drawing of landmarks, box and pose takes of a face."""
+
+    @property
+    def id(self) -> int:
+        """Of the face in its stream."""
+
+    @property
+    def score(self) -> float:
+        """0..1."""
 
     @property
     def box_xyxy(self) -> Float32:
@@ -53,8 +80,16 @@ class DrawableFace(Protocol):
         """Of the head."""
 
     @property
-    def topology(self) -> Topology:
+    def topology(self) -> Shape:
         """Of the engine that found it."""
+
+
+class MeshedFace(DrawableFace, Protocol):
+    """A face with its vertices."""
+
+    @property
+    def vertices(self) -> Float32:
+        """`(N, 3)` float32, picture pixels."""
 
 
 def _fixed(points: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -82,7 +117,7 @@ def draw_landmarks(canvas: UInt8, face: DrawableFace, *, by_visibility: bool = F
         cv2.circle(canvas, point, radius, colour, fill, cv2.LINE_AA, _SHIFT)
 
 
-def draw_mesh(canvas: UInt8, face: Reconstruction, lines: int = 48) -> None:
+def draw_mesh(canvas: UInt8, face: MeshedFace, lines: int = 48) -> None:
     """Draw a grid of UV lines over the visible surface, in place."""
     step = max(256 // lines, 1)
     x0, y0, x1, y1 = _pixels_around(face, canvas)
@@ -111,7 +146,7 @@ def draw_mesh(canvas: UInt8, face: Reconstruction, lines: int = 48) -> None:
     part[:] = np.round(part + alpha * (tint - part)).astype(np.uint8)
 
 
-def _pixels_around(face: Reconstruction, canvas: UInt8) -> tuple[int, int, int, int]:
+def _pixels_around(face: DrawableFace, canvas: UInt8) -> tuple[int, int, int, int]:
     """Columns and rows x0, y0, x1, y1 of the canvas around a face, at least 2 x 2 of them."""
     height, width = canvas.shape[:2]
     low = np.floor(face.box_xyxy[:2]).astype(int) - 2
@@ -172,6 +207,14 @@ def _draw_axes(canvas: UInt8, face: DrawableFace, length: float, line: int) -> N
     start, *tips = _fixed(pose_kernels.project(face.pose, ends)[:, :2]).tolist()
     for tip, colour in zip(tips, _AXES, strict=True):
         cv2.line(canvas, start, tip, colour, line, cv2.LINE_AA, _SHIFT)
+
+
+def draw_box(canvas: UInt8, face: DrawableFace) -> None:
+    """Draw the bounds of the face in place, with its id and score above."""
+    x0, y0, x1, y1 = np.nan_to_num(face.box_xyxy).tolist()
+    low, high = _fixed(np.array([[x0, y0], [x1, y1]])).tolist()
+    cv2.rectangle(canvas, low, high, WHITE, _thickness(face), cv2.LINE_AA, _SHIFT)
+    label(canvas, f"face {face.id}  {100.0 * face.score:.0f} %", (x0, y0 - 6.0))
 
 
 def label(
@@ -243,4 +286,27 @@ def overlay(image: UInt8, faces: Sequence[Reconstruction], kind: str) -> UInt8:
     return canvas
 
 
+def overlays(image: UInt8, faces: Sequence[MeshedFace], kinds: Sequence[str]) -> UInt8:
+    """A copy of the picture with several things drawn of each face, one over the other.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        faces: of this picture.
+        kinds: of `DRAWN`.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    for kind in (kind for kind in DRAWN if kind in kinds):
+        for face in faces:
+            _DRAW[kind](canvas, face)
+    return canvas
+
+
+_DRAW: dict[str, Callable[[UInt8, MeshedFace], None]] = {
+    "mesh": draw_mesh,
+    "pose": draw_pose,
+    "box": draw_box,
+    "landmarks": draw_landmarks,
+}
+#: What `overlays` draws, from the lowest to the uppermost.
+DRAWN = tuple(_DRAW)
 OVERLAYS = ("landmarks", "mesh", "pose", "visibility")

@@ -15,6 +15,7 @@ from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.detectors import best_of_overlapping
 from streamprn.engines.predict import QUARTERS, HostPredictor, RefineRule, View
 from streamprn.errors import InputError
+from streamprn.faces.track import on_one_head
 from streamprn.kernels import normals, raster, sampling, uv, visibility
 from streamprn.pixels import as_rgb
 from streamprn.records import FrameImage
@@ -387,13 +388,16 @@ def _checked_box(box: Any) -> Float32:
 
 
 def _distinct(faces: list[Reconstruction]) -> list[Reconstruction]:
-    """Less the faces that converged onto a better one."""
-    kept: list[Reconstruction] = []
-    for face in faces:
-        nose = face.landmarks[30, :2]
-        near = (
-            np.linalg.norm(nose - other.landmarks[30, :2]) < 0.15 * other.roi.side for other in kept
-        )
-        if not any(near):
-            kept.append(face)
-    return kept
+    """Less the faces that lie on the head of one with a better score; in the order as given."""
+    kept: list[int] = []
+    for index in sorted(range(len(faces)), key=lambda index: -faces[index].score):
+        if not any(_on_one_head(faces[index], faces[other]) for other in kept):
+            kept.append(index)
+    return [faces[index] for index in sorted(kept)]
+
+
+def _on_one_head(one: Reconstruction, other: Reconstruction) -> bool:
+    """By the tips of the noses; a wrong mesh has its nose elsewhere, and much the same region."""
+    apart = np.linalg.norm(one.landmarks[30, :2] - other.landmarks[30, :2])
+    same_tip = bool(apart < 0.15 * other.roi.side)
+    return same_tip or on_one_head(one.roi, other.roi)

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streamprn.errors import InputError, WireError
-from streamprn.wire import FrameMessage, MeshMessage, TextureMessage, TopologyMessage
+from streamprn.wire import (
+    DepthMessage,
+    FrameMessage,
+    ImageMessage,
+    MeshMessage,
+    TextureMessage,
+    TopologyMessage,
+)
 from streamprn.wire.record import read
 from streamprn.wire.segments import SUFFIX, recordings, segments
 
@@ -74,6 +81,8 @@ class RecordedFrame:
         textures: face id to `(T, T, 3)` uint8 RGB.
         topology: the meaning of the vertices, where it is known.
         has_mesh: whether meshes were recorded.
+        image: `(H, W, 3)` uint8 RGB, or None.
+        depth: `(H, W)` float32, NaN where there is no face, or None.
     """
 
     stream: str
@@ -90,6 +99,8 @@ class RecordedFrame:
     textures: Mapping[int, UInt8]
     topology: TopologyMessage | None
     has_mesh: bool
+    image: UInt8 | None = None
+    depth: Float32 | None = None
 
 
 @dataclass(slots=True)
@@ -211,11 +222,17 @@ class Recording:
         self.ids.update(face.id for face in first.faces)
         vertices: dict[int, Float32] = {}
         textures: dict[int, UInt8] = {}
+        image: UInt8 | None = None
+        depth: Float32 | None = None
         for message in messages:
             if isinstance(message, MeshMessage):
                 vertices |= message.vertices
             elif isinstance(message, TextureMessage):
                 textures |= {one: rgb for one, rgb in message.textures.items() if rgb.size}
+            elif isinstance(message, ImageMessage):
+                image = message.image
+            elif isinstance(message, DepthMessage):
+                depth = message.depth
         yield RecordedFrame(
             stream=first.stream,
             session=state.session,
@@ -231,6 +248,8 @@ class Recording:
             textures=textures,
             topology=state.topology,
             has_mesh=any(isinstance(message, MeshMessage) for message in messages),
+            image=image,
+            depth=depth,
         )
 
     def _check_found(self) -> None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from streamprn.apps.files import NamelessFile
+from streamprn.pixels import most_pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +38,12 @@ class Sound:
     def __init__(self, path: Path, output: Any, start: Fraction) -> None:
         import av
 
+        from streamprn.source.limits import probing
+
         self.notes: list[str] = []
         self._start = start
         self._file = NamelessFile(path)
-        self._input = av.open(self._file)
+        self._input = av.open(self._file, options=probing(most_pixels()))
         self._tracks: dict[int, _Copied | _Converted] = {}
         for track in self._input.streams.audio:
             carried = self._carried(track, output)

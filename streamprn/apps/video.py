@@ -1,9 +1,9 @@
-"""Reading a clip picture by picture, and writing one: every picture keeps its time."""
+"""Reading a clip picture by picture; every picture has its time."""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import stat
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.apps.animation import animation_pictures
-from streamprn.apps.files import NamelessFile, PartialFile
-from streamprn.errors import InputError
+from streamprn.apps.files import NamelessFile
+from streamprn.errors import InputError, SourceError
+from streamprn.pixels import most_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from streamprn.records import UInt8
 
 _OTHER_RATE = Fraction(25)
-WRITABLE_SUFFIXES = (".mp4", ".mov", ".mkv")
-_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-# Ticks a second, at least, of what is written: no time is off by more than this.
-_TICKS = 90_000
 # Formats whose packets have places in a sequence, but whose pictures have no times of their own.
 _UNSTAMPED = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
 # After so many errors in a row a file has no readable rest.
@@ -66,8 +62,7 @@ class Clip:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file", hint="check the path")
+        _check_file(path)
         self.path = path
         self.rate = _OTHER_RATE
         self.count = 0
@@ -98,51 +93,81 @@ class Clip:
         self.close()
 
 
-def open_clip(path: Path) -> Clip:
+def _check_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file", hint="check the path") from error
+    except (OSError, ValueError) as error:
+        raise _cannot_read(path, error) from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise InputError(f"{path}: is {kind}, not a clip", hint="give one file")
+
+
+def _cannot_read(path: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"{path}: cannot be read: {reason}", hint="check path and permissions")
+
+
+def open_clip(path: Path, video_stream: int | None = None) -> Clip:
     """Open a clip of any kind, judged by its content.
 
+    Args:
+        path: the file.
+        video_stream: see `streamprn.source.tracks.pick_stream`.
+
     Raises:
-        InputError: there is no such file, it is no clip, or it has no picture track.
+        InputError: there is no such file, it is no clip, or it has no such video stream.
     """
     from streamprn.source.content import Content, judge_file
 
     if path.is_file() and judge_file(path) is Content.ANIMATION:
-        return AnimationReader(path)
-    return ClipReader(path)
+        return AnimationReader(path, video_stream)
+    return ClipReader(path, video_stream)
 
 
 class ClipReader(Clip):
     """The pictures of a file that FFmpeg plays.
 
+    Args:
+        path: the file.
+        video_stream: see `streamprn.source.tracks.pick_stream`.
+
     Raises:
-        InputError: it is no video file, or has no picture track.
+        InputError: it cannot be read, is no video file, or has no such video stream, or no decoder
+            for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, video_stream: int | None = None) -> None:
         import av
+
+        from streamprn.source.limits import probing
 
         super().__init__(path)
         with contextlib.ExitStack() as on_error:
             try:
                 self._file = NamelessFile(path)
-                on_error.callback(self._file.close)
-                self._container = av.open(self._file)
+            except OSError as error:
+                raise _cannot_read(path, error) from error
+            on_error.callback(self._file.close)
+            try:
+                self._container = av.open(self._file, options=probing(most_pixels()))
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise InputError(f"{path}: not a readable video", hint=_NOT_A_VIDEO) from error
             on_error.callback(self._container.close)
-            self._open_track()
+            self._open_track(video_stream)
             on_error.pop_all()
 
-    def _open_track(self) -> None:
-        from streamprn.errors import SourceError
+    def _open_track(self, video_stream: int | None) -> None:
+        from streamprn.source.limits import limit_stream
         from streamprn.source.tracks import pick_stream
 
         try:
-            stream = pick_stream(self._container, str(self.path))
+            stream = pick_stream(self._container, str(self.path), video_stream)
         except SourceError as error:
-            raise InputError(
-                f"{self.path}: has no picture track", hint="give a video with pictures"
-            ) from error
+            raise InputError(error.what, hint=error.hint) from error
+        limit_stream(stream, str(self.path), most_pixels())
         stream.thread_type = "AUTO"
         self._stream = stream
         names = self._container.format.name.split(",")
@@ -238,162 +263,47 @@ class ClipReader(Clip):
 class AnimationReader(Clip):
     """The pictures of an animated WebP or AVIF file, which FFmpeg does not play.
 
+    Args:
+        path: the file.
+        video_stream: it has one, of number 0.
+
     Raises:
         InputError: it cannot be decoded, or this OpenCV is too old for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, video_stream: int | None = None) -> None:
+        from streamprn.source.animation import animation_pictures
+        from streamprn.source.tracks import check_number
+
         super().__init__(path)
-        self._data = path.read_bytes()
+        try:
+            check_number(video_stream, 1, str(path))
+            self._data = path.read_bytes()
+        except SourceError as error:
+            raise InputError(error.what, hint=error.hint) from error
+        except OSError as error:
+            raise _cannot_read(path, error) from error
         first = next(animation_pictures(self._data, str(path)), None)
         if first is None:
             raise InputError(f"{path}: not a readable animation", hint=_NOT_A_VIDEO)
         self.rate = 1 / first[1]
 
     def frames(self, every: int = 1) -> Iterator[ClipFrame]:
-        """See `Clip.frames`."""
+        """See `Clip.frames`; a broken picture is left out and counted."""
+        from streamprn.source.animation import animation_pictures
+
         time = Fraction(0)
-        pictures = animation_pictures(self._data, str(self.path))
-        for index, (rgb, duration) in enumerate(pictures):
-            if index % every == 0:
-                yield ClipFrame(index, rgb, time, duration)
+        index = 0
+        for rgb, duration in animation_pictures(self._data, str(self.path)):
+            if rgb is None:
+                self.broken += 1
+            else:
+                if index % every == 0:
+                    yield ClipFrame(index, rgb, time, duration)
+                index += 1
             time += duration
-
-
-class ClipWriter:
-    """Writes pictures of one size as H.264, in BT.709; a context manager.
-
-    The file appears under its name only when it is complete.
-
-    Args:
-        path: `.mp4`, `.mov` or `.mkv`.
-        rate: pictures a second, on average.
-        sound_from: a clip whose sound is kept, or None.
-
-    Attributes:
-        notes: what its user should know before any work, a sentence each.
-
-    Raises:
-        InputError: the suffix is another one, or the file cannot be written.
-    """
-
-    def __init__(self, path: Path, rate: Fraction, sound_from: Clip | None = None) -> None:
-        import av
-
-        from streamprn.apps.sound import Sound
-
-        self.path = path
-        suffix = path.suffix.lower()
-        if suffix not in WRITABLE_SUFFIXES:
+        if index == 0:
             raise InputError(
-                f"{path}: no video can be written in this format",
-                hint=f"use a name ending in {', '.join(WRITABLE_SUFFIXES)}",
+                f"{self.path}: not a readable animation: none of its pictures can be decoded",
+                hint=_NOT_A_VIDEO,
             )
-        self.notes: list[str] = []
-        self._file = PartialFile(path)
-        self._sound: Sound | None = None
-        self._rate, self._count, self._end = rate, 0, Fraction(0)
-        self._sized = False
-        try:
-            self._container = av.open(self._file, "w", format=_FORMATS[suffix])
-            self._stream: Any = self._container.add_stream(
-                "libx264", rate=rate, options={"crf": "18", "preset": "veryfast"}
-            )
-            self._stream.pix_fmt = "yuv420p"
-            self._tick = Fraction(1, rate.numerator * math.ceil(_TICKS / rate.numerator))
-            context = self._stream.codec_context
-            context.time_base = self._tick
-            context.color_primaries = context.color_trc = context.colorspace = 1
-            context.color_range = 1
-            if sound_from is not None and isinstance(sound_from, ClipReader):
-                self._sound = Sound(sound_from.path, self._container, sound_from.start)
-                self.notes += self._sound.notes
-        except BaseException:
-            self._file.discard()
-            raise
-
-    def __enter__(self) -> ClipWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close(keep=kind is None)
-
-    def write(
-        self, rgb: UInt8, time: Fraction | None = None, duration: Fraction = Fraction(0)
-    ) -> None:
-        """Append a picture.
-
-        Args:
-            rgb: `(H, W, 3)` uint8; an odd last row or column is repeated, as H.264 needs.
-            time: seconds, later than that of the picture before; None follows the rate.
-            duration: seconds that it is shown at least, where it is the last one.
-
-        Raises:
-            InputError: its size is not that of the first one, or the disk is full.
-        """
-        height, width = rgb.shape[0] + rgb.shape[0] % 2, rgb.shape[1] + rgb.shape[1] % 2
-        if not self._sized:
-            self._stream.width, self._stream.height = width, height
-            self._sized = True
-        elif (self._stream.width, self._stream.height) != (width, height):
-            raise InputError(f"{self.path}: the clip changes its size in the middle")
-        at = time if time is not None else self._count / self._rate
-        frame = _bt709_frame(
-            np.pad(rgb, ((0, height - len(rgb)), (0, width - rgb.shape[1]), (0, 0)), "edge")
-        )
-        frame.pts, frame.time_base = round(at / self._tick), self._tick
-        frame.duration = round((duration or 1 / self._rate) / self._tick)
-        self._count += 1
-        with self._file.reporting():
-            self._mux(self._stream.encode(frame))
-
-    def _mux(self, packets: list[Any]) -> None:
-        for packet in packets:
-            if self._sound is not None and packet.dts is not None:
-                self._sound.copy_until(packet.dts * Fraction(packet.time_base))
-            self._container.mux(packet)
-
-    def close(self, *, keep: bool = True) -> None:
-        """Finish the file, or with `keep=False` remove it.
-
-        Raises:
-            InputError: the disk is full.
-        """
-        import av
-
-        done = False
-        try:
-            if keep and self._sized:
-                with self._file.reporting():
-                    self._mux(self._stream.encode(None))
-                    if self._sound is not None:
-                        self._sound.copy_until(None)
-                    self._container.close()
-                self._file.keep()
-                done = True
-        finally:
-            if self._sound is not None:
-                self._sound.close()
-            if not done:
-                with contextlib.suppress(OSError, av.FFmpegError, InputError):
-                    self._container.close()
-                self._file.discard()
-
-
-def _bt709_frame(rgb: UInt8) -> Any:
-    """A picture `(H, W, 3)` uint8 as 4:2:0 of BT.709 in limited range, and tagged so."""
-    import av
-    from av.video.reformatter import Colorspace
-
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-    coded = frame.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range="MPEG"
-    )
-    coded.colorspace = coded.color_trc = coded.color_primaries = 1
-    coded.color_range = 1
-    return coded

@@ -54,7 +54,7 @@ def run(
         backend: runtime, or "auto".
         find_max: search the most streams held with the 99th percentile under `p99_ms`.
         p99_ms: see `find_max`.
-        against: a peer to measure in turn with ours, "mediapipe".
+        against: a peer to measure in turn with ours, one of `streamprn.bench.peers.PEERS`.
         rounds: of that comparison.
         json_path: where the figures go.
         plot_path: where the plot goes.
@@ -95,7 +95,7 @@ def run(
         results: dict[str, Any] = {"machine": facts}
         if against is not None:
             runs: list[Measurement] = []
-            results["comparison"] = _compare(plan, rounds, console)
+            results["comparison"] = _compare(plan, against, rounds, console)
         elif find_max:
             runs = _search(plan, p99_ms, console)
             results["most_streams"] = _most(runs, p99_ms)
@@ -163,12 +163,12 @@ def _measure(plan: Plan, console: Console) -> Measurement:
         return measure(plan)
 
 
-def _compare(plan: Plan, rounds: int, console: Console) -> dict[str, Any]:
+def _compare(plan: Plan, peer: str, rounds: int, console: Console) -> dict[str, Any]:
     from streamprn.bench.peers import compare
 
     with console.status("comparing") as status:
         tell: Callable[[str], None] = status.update
-        found = compare(plan, rounds=rounds, tell=tell)
+        found = compare(plan, peer=peer, rounds=rounds, tell=tell)
     report.show_comparison(console, found)
     return found.as_json()
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PEERS = ("mediapipe",)
+#: The peers and the environments that `make peers` sets up for them.
+PEERS = {
+    "mediapipe": ".venv-peers",
+    "mediapipe-tasks": ".venv-peers-tasks",
+    "mediapipe-tasks-blendshapes": ".venv-peers-tasks",
+}
 SCRIPT = Path(__file__).with_name("peer_mediapipe.py")
 
 
@@ -82,14 +87,14 @@ class Comparison:
         }
 
 
-def find_python() -> Path:
-    """The Python of the peers' environment: $STREAMPRN_PEERS_PYTHON or .venv-peers here.
+def find_python(peer: str = "mediapipe") -> Path:
+    """The Python of a peer's environment: $STREAMPRN_PEERS_PYTHON, or its folder here.
 
     Raises:
         InputError: there is none.
     """
     told = os.environ.get("STREAMPRN_PEERS_PYTHON")
-    path = Path(told) if told else Path(".venv-peers/bin/python")
+    path = Path(told) if told else Path(PEERS[peer]) / "bin" / "python"
     if not path.is_file():
         raise InputError(
             f"{path}: no such Python, the peers are not installed",
@@ -98,11 +103,14 @@ def find_python() -> Path:
     return path
 
 
-def compare(plan: Plan, *, rounds: int, tell: Callable[[str], None]) -> Comparison:
+def compare(
+    plan: Plan, *, peer: str = "mediapipe", rounds: int, tell: Callable[[str], None]
+) -> Comparison:
     """Run ours and theirs alternately.
 
     Args:
         plan: of ours, one stream; both are run at its pace and as fast as they go.
+        peer: one of `PEERS`.
         rounds: how many times each.
         tell: told what is being measured.
 
@@ -110,7 +118,7 @@ def compare(plan: Plan, *, rounds: int, tell: Callable[[str], None]) -> Comparis
         InputError: the peers are not installed.
         StreamPRNError: a run failed.
     """
-    python = find_python()
+    python = find_python(peer)
     # The peer follows one face and looks for no other; so do we.
     one = replace(plan, streams=1, settings={**plan.settings, "detect.max_faces": 1})
     ours: dict[bool, list[Measurement]] = {False: [], True: []}
@@ -121,9 +129,9 @@ def compare(plan: Plan, *, rounds: int, tell: Callable[[str], None]) -> Comparis
             tell(f"round {number} of {rounds}, {pace}: ours")
             ours[paced].append(measure(replace(one, fps=plan.fps if paced else 0.0)))
             tell(f"round {number} of {rounds}, {pace}: MediaPipe")
-            theirs[paced].append(_run_peer(python, plan, plan.fps if paced else 0.0))
+            theirs[paced].append(_run_peer(python, peer, plan, plan.fps if paced else 0.0))
     return Comparison(
-        peer=theirs[False][0].versions,
+        peer=f"{peer}: {theirs[False][0].versions}",
         ours_fps=[run.fps for run in ours[False]],
         theirs_fps=[run.fps for run in theirs[False]],
         ours_p99_ms=[run.p99_ms for run in ours[True]],
@@ -133,9 +141,9 @@ def compare(plan: Plan, *, rounds: int, tell: Callable[[str], None]) -> Comparis
     )
 
 
-def _run_peer(python: Path, plan: Plan, fps: float) -> PeerRun:
+def _run_peer(python: Path, peer: str, plan: Plan, fps: float) -> PeerRun:
     finished = subprocess.run(
-        [str(python), str(SCRIPT), str(fps), str(plan.seconds)],
+        [str(python), str(SCRIPT), peer, str(fps), str(plan.seconds)],
         # Not among the arguments, which every user of the machine can read.
         input=plan.uri,
         capture_output=True,

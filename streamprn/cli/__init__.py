@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
-from streamprn.cli.parser import Parser, add_everywhere, subcommands, with_odd_paths
+from streamprn.cli.parser import Parser, add_everywhere, with_odd_paths
 from streamprn.errors import InputError, StreamPRNError
 
 __all__ = ["COMMANDS", "main"]
@@ -56,16 +57,20 @@ COMMANDS = (
     Command("run", "video sources in, dense 3D faces out over ZeroMQ"),
     Command("ctl", "add, remove, pause and resume streams of a running engine"),
     Command("watch", "subscribe: a live table, or JSON lines"),
+    Command("view", "subscribe: a live page in the browser"),
+    Command("bridge", "faces to VMC, iFacialMocap, Live Link Face, MQTT, CSV"),
     Command("replay", "publish a recording again, as if it were live"),
     Command("export", "a recording to JSON lines, CSV, Parquet, OBJ, animated GLB"),
     Command("bench", "latency and throughput of every stage and end to end"),
     Command("reconstruct", "pictures to meshes, landmarks, pose, depth, texture"),
+    Command("draw", "a film with the faces drawn over it"),
     Command("swap", "put one face onto another"),
     Command("edit", "replace a part of a face: eyes, brows, nose, lips"),
     Command("evaluate", "accuracy on a data set in the AFLW2000-3D layout"),
     Command("train", "an engine of your own: label pictures, fit a network, export it"),
     Command("engine", "list, import, export, build and verify engines"),
     Command("keys", "make CURVE key pairs"),
+    Command("completion", "a script that completes commands and options in your shell"),
     Command("doctor", "what this machine has, and what `run` would use"),
 )
 
@@ -102,23 +107,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 0
     except Exception as error:  # noqa: BLE001  the last resort: one line, never a bare traceback
-        again = "" if verbose else " (run again with --verbose for the traceback)"
-        _report(f"{type(error).__name__}: {error}{again}", verbose)
+        return _unexpected(error, verbose)
+
+
+def _unexpected(error: Exception, verbose: bool) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        # Files of ours are named in their errors: this is where the output was sent to.
+        _silence_stdout()
+        _report(f"the output cannot be written: {error.strerror} (free some space)", verbose)
         return EXIT_FAILURE
+    again = "" if verbose else " (run again with --verbose for the traceback)"
+    _report(f"{type(error).__name__}: {error}{again}", verbose)
+    return EXIT_FAILURE
 
 
 def _dispatch(arguments: list[str]) -> int:
     name = next((word for word in arguments if not word.startswith("-")), None)
     command = _find(name) if name is not None else None
-    parser, module = _build(command)
+    parser = _build([command] if command is not None else [])
     try:
         args = parser.parse_args(with_odd_paths(arguments, parser))
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
-    if module is None:
+    if command is None:
         parser.print_help()
         return 0
-    return module.run(args)
+    if (most := getattr(args, "max_pixels", None)) is not None:
+        from streamprn.pixels import limit_pixels
+
+        limit_pixels(most)
+    return _module(command).run(args)
 
 
 def _find(name: str) -> Command:
@@ -131,23 +149,28 @@ def _find(name: str) -> Command:
     raise InputError(f"unknown command {name!r}", hint=hint)
 
 
-def _build(wanted: Command | None) -> tuple[Parser, CommandModule | None]:
-    """The parser, with the arguments of the wanted command only, and that command's module."""
+def whole_parser() -> Parser:
+    """The parser with the arguments of every command."""
+    return _build(COMMANDS)
+
+
+def _build(wanted: Collection[Command]) -> Parser:
+    """The parser, with the arguments of the wanted commands only."""
     parser = Parser(prog="streamprn", description=_DESCRIPTION, examples=_EXAMPLES)
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    module: CommandModule | None = None
     for command in COMMANDS:
-        if command == wanted:
-            module = import_module(command.module)
-            assert module is not None
-            module.add_parser(commands)
+        if command in wanted:
+            _module(command).add_parser(commands)
         else:
             commands.add_parser(command.name, help=command.help, add_help=False)
     add_everywhere(parser, "--verbose", help="show tracebacks and debug messages")
-    if wanted is not None and wanted.name not in subcommands(parser):
-        raise AssertionError(f"{wanted.module} adds no parser {wanted.name!r}")
-    return parser, module
+    return parser
+
+
+def _module(command: Command) -> CommandModule:
+    module: CommandModule = import_module(command.module)
+    return module
 
 
 class _ShowVersion(argparse.Action):

@@ -20,7 +20,9 @@ streamprn bench clip.mp4 --streams 6 --json bench.json --plot bench.png
 streamprn bench --fps 0 --duration 30
 streamprn bench --find-max --p99-ms 100
 streamprn bench --against mediapipe
+streamprn bench --proxy --fps 300
 """
+_PEERS = ("mediapipe", "mediapipe-tasks", "mediapipe-tasks-blendshapes")
 _TOPICS = ("face", "mesh", "depth", "texture", "image")
 
 
@@ -84,15 +86,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--against",
         metavar="PEER",
-        choices=("mediapipe",),
-        help="measure a peer in turn with this program: mediapipe (set up by `make peers`)",
+        choices=_PEERS,
+        help=f"measure a peer in turn with this program: {', '.join(_PEERS)} (`make peers`)",
     )
     parser.add_argument(
         "--rounds",
         metavar="N",
         type=positive_int,
         default=3,
-        help="of --against (default: %(default)d)",
+        help="of --against and --proxy (default: %(default)d)",
+    )
+    parser.add_argument(
+        "--proxy",
+        action="store_true",
+        help="measure instead what the proxy before several workers adds and holds",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="write a plot (extra `plot`)")
@@ -109,6 +116,16 @@ def run(args: argparse.Namespace) -> int:
     configure_logging("debug" if args.verbose else "warning")
     # Longer than a single run: the subscriber's process and the temporary clip end with it.
     with stop_on_signals(grace_s=3.0, interrupt=True):
+        if args.proxy:
+            from streamprn.bench.proxy import run_proxy
+
+            return run_proxy(
+                fps=args.fps,
+                seconds=args.duration,
+                rounds=args.rounds,
+                json_path=args.json,
+                console=stdout_console(),
+            )
         return run_bench(
             args.source,
             streams=args.streams,

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 _EXAMPLES = """
   streamprn engine list
   streamprn engine info facemesh
-  streamprn engine import-prnet --weights net-data/256_256_resfcn256_weight --data uv-data
+  streamprn engine import-prnet --data uv-data \\
+    --weights net-data/256_256_resfcn256_weight
   streamprn engine build resfcn256 --precision fp16 --max-batch 16
   streamprn engine verify resfcn256 --backend tensorrt --against openvino
 """
+_PRECISIONS = ("fp32", "fp16", "int8")
 _BACKENDS = ("openvino", "onnxruntime", "tensorrt")
 
 
@@ -88,7 +90,7 @@ def _add_export(actions: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="a file *.onnx for the network, or a folder for all"
     )
-    parser.add_argument("--precision", choices=("fp32", "fp16"), help="which network")
+    parser.add_argument("--precision", choices=_PRECISIONS, help="which network")
     parser.add_argument("--replace", action="store_true", help="replace what is there")
 
 
@@ -98,7 +100,8 @@ def _add_build(actions: argparse._SubParsersAction[Any]) -> None:
         help="build a TensorRT plan ahead of its first use",
         examples="""
           streamprn engine build resfcn256
-          streamprn engine build resfcn256 --flavour tensorrt-rtx --compute-capability 8.6 8.9
+          streamprn engine build resfcn256 --flavour tensorrt-rtx \\
+            --compute-capability 8.6 8.9
         """,
     )
     _add_name(parser)
@@ -134,8 +137,8 @@ def _add_verify(actions: argparse._SubParsersAction[Any]) -> None:
     _add_name(parser)
     parser.add_argument("--backend", choices=_BACKENDS, default="openvino")
     parser.add_argument("--against", choices=_BACKENDS, default="onnxruntime")
-    parser.add_argument("--precision", choices=("fp32", "fp16"), help="of --backend")
-    parser.add_argument("--against-precision", choices=("fp32", "fp16"), help="of --against")
+    parser.add_argument("--precision", choices=_PRECISIONS, help="of --backend")
+    parser.add_argument("--against-precision", choices=_PRECISIONS, help="of --against")
     parser.add_argument(
         "--crops", type=positive_int, default=4, help="invented pictures (%(default)s)"
     )

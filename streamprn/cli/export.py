@@ -31,8 +31,10 @@ OUT chooses the format:
   .jsonl    one JSON object for each frame: faces, landmarks, poses, time stamps
   .csv      one row for each face of each frame, with OpenFace's column names
   .parquet  the same table with types (needs streamprn[parquet])
-  .obj      a folder of OBJ files, one for each face of each frame (also a name without a suffix)
-  .glb      one animated glTF for Blender and others: head motion, and a morph target a frame
+  .obj      a folder of OBJ files, one for each face of each frame
+            (also a name without a suffix)
+  .glb      one animated glTF for Blender and others: head motion, and a
+            morph target a frame
 
 .obj and .glb need recorded meshes: `--set record.kinds=[face,mesh]`. What was cut off or damaged is
 left out and named; the exit code is 1 where something was damaged."""

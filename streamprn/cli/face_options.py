@@ -5,11 +5,23 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from streamprn.cli.parser import positive_int
+from streamprn.cli.parser import number, positive_int
+from streamprn.limits import MAX_PIXELS, MOST_PIXELS
 
 if TYPE_CHECKING:
     from streamprn.apps.reconstruction import Reconstructor
     from streamprn.engines.engine import Backend
+
+
+def add_video_stream(parser: argparse._ActionsContainer) -> None:
+    """Add the choice among the video streams of a file; `SourceConfig.video_stream` of `run`."""
+    parser.add_argument(
+        "--video-stream",
+        type=number(int, 0, 255),
+        metavar="N",
+        help="number of the video stream where there are several, from 0 (the default one, then "
+        "the largest, and no cover or thumbnail)",
+    )
 
 
 def add_engine_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -50,6 +62,18 @@ def add_engine_options(parser: argparse.ArgumentParser, *, several: bool = False
         default=0.5,
         metavar="P",
         help="faces below this score are left out (%(default)s)",
+    )
+
+    add_max_pixels(parser)
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Add the limit of pictures and clips; the program sets it before the command runs."""
+    parser.add_argument(
+        "--max-pixels",
+        type=number(int, 1, MOST_PIXELS),
+        metavar="N",
+        help=f"refuse pictures and clips with more pixels ({MAX_PIXELS:,})",
     )
 
 

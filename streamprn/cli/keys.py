@@ -15,9 +15,12 @@ public part; where it lists its clients, each of them has a pair as well."""
 _EXAMPLES = """
 streamprn keys new door
 streamprn run rtsp://cam.local/door --bind tcp://*:5870 \\
-  --set publish.curve_secret_file=door.key_secret --set publish.curve_allow_dir=clients
-streamprn keys new alice --dir clients-secret   # then copy alice.key into clients/
-streamprn watch tcp://HOST:5870 --server-key door.key --client-key alice.key_secret
+  --set publish.curve_secret_file=door.key_secret \\
+  --set publish.curve_allow_dir=clients
+# then copy alice.key into clients/
+streamprn keys new alice --dir clients-secret
+streamprn watch tcp://HOST:5870 --server-key door.key \\
+  --client-key alice.key_secret
 """
 
 

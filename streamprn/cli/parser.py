@@ -8,6 +8,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NoReturn, TypeVar
 
 from streamprn.errors import InputError
@@ -19,12 +20,24 @@ __all__ = [
     "positive_float",
     "positive_int",
     "subcommands",
+    "tree",
     "with_odd_paths",
 ]
 
 _DASHED_FILE = re.compile(r"-[^=]*[A-Za-z_][^=]*\.[A-Za-z0-9]{1,5}")
 
 N = TypeVar("N", int, float)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps sentences to the terminal's width, and keeps indented lines as they stand."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for prose, run in groupby(text.splitlines(), lambda line: line[:1].strip() != ""):
+            together = list(run)
+            lines += textwrap.wrap(" ".join(together), width) if prose else together
+        return textwrap.indent("\n".join(lines), indent)
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         if examples:
             lines = textwrap.indent(textwrap.dedent(examples.strip("\n")).rstrip(), "  ")
             options["epilog"] = f"examples:\n{lines}"
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", _HelpFormatter)
         options.setdefault("allow_abbrev", False)
         super().__init__(**options)
 
@@ -59,17 +72,18 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 def add_everywhere(parser: argparse.ArgumentParser, flag: str, **options: Any) -> None:
     """Add an on/off flag to a parser and all below it, so that its place does not matter."""
-    for index, one in enumerate(_tree(parser)):
+    for index, one in enumerate(tree(parser)):
         if flag not in one._option_string_actions:
             # A default below would overwrite what was given above.
             default = argparse.SUPPRESS if index else False
             one.add_argument(flag, action="store_true", default=default, **options)
 
 
-def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+def tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and all below it."""
     yield parser
     for child in subcommands(parser).values():
-        yield from _tree(child)
+        yield from tree(child)
 
 
 def with_odd_paths(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
@@ -78,7 +92,7 @@ def with_odd_paths(arguments: Sequence[str], parser: argparse.ArgumentParser) ->
     Such an argument is no option of any command, and is a file or has a suffix: `-a.mp4` becomes
     `./-a.mp4`.
     """
-    known = {flag for one in _tree(parser) for flag in one._option_string_actions}
+    known = {flag for one in tree(parser) for flag in one._option_string_actions}
     out: list[str] = []
     for number, text in enumerate(arguments):
         if text == "--":

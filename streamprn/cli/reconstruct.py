@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamprn.cli.face_options import add_engine_options, open_reconstructor
+from streamprn.cli.face_options import add_engine_options, add_video_stream, open_reconstructor
 from streamprn.cli.parser import positive_int
 from streamprn.errors import InputError
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from streamprn.cli.parser import Parser
 
 _EXAMPLES = """
-  streamprn reconstruct face.jpg out                    mesh, landmarks, pose and overlays
-  streamprn reconstruct photos out --all                every output of every face, recursively
-  streamprn reconstruct clip.mp4 out --every 10 --depth one frame in ten, depth images
-  streamprn reconstruct a.jpg b.jpg out --texture --texture-size 2048 --fill mirror --front
+  # mesh, landmarks, pose and overlays
+  streamprn reconstruct face.jpg out
+  # every output of every face, recursively
+  streamprn reconstruct photos out --all
+  # one frame in ten, depth images
+  streamprn reconstruct clip.mp4 out --every 10 --depth
+  streamprn reconstruct a.jpg out --texture --texture-size 2048 --fill mirror
   streamprn reconstruct photos out --boxes boxes.csv --skip-existing
 """
 _KINDS = {
@@ -104,6 +107,7 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--every", type=positive_int, default=1, metavar="N", help="every N-th frame of a video"
     )
+    add_video_stream(group)
     group.add_argument(
         "--skip-existing", action="store_true", help="leave out what an earlier run finished"
     )
@@ -135,6 +139,7 @@ def _options(args: argparse.Namespace) -> BatchOptions:
         boxes=read_boxes(args.boxes) if args.boxes is not None else None,
         max_size=args.max_size,
         every=args.every,
+        video_stream=args.video_stream,
         skip_existing=args.skip_existing,
     )
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamprn.apps.progress import told_steps
+from streamprn.cli.face_options import add_max_pixels
+from streamprn.cli.memory import share_arenas
 from streamprn.cli.parser import Parser, positive_int
+from streamprn.cli.workers import number_of, run_workers
 from streamprn.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ _EXAMPLES = """
 streamprn run rtsp://user:password@camera.local/stream
 streamprn run 0 --bind tcp://127.0.0.1:6000
 streamprn run clip.mp4 --loop --max-frames 300
-streamprn run door.mp4 yard.mp4 --set detect.max_faces=8 --set sources.door.crop=[0,0,640,480]
+streamprn run door.mp4 yard.mp4 --set detect.max_faces=8 \\
+  --set sources.door.crop=[0,0,640,480]
 streamprn run --config cameras.yaml --http 127.0.0.1:8088
 streamprn run --write-config config.yaml
 """
@@ -65,6 +69,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         action="store_true",
         help="publish beyond this machine without encryption, or to everybody",
     )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        default="1",
+        help="processes behind one address, or auto (extra `cluster`; default: %(default)s)",
+    )
     parser.add_argument("--loop", action="store_true", help="start files again at their end")
     parser.add_argument(
         "--fast", action="store_true", help="read files as fast as possible, not at their own pace"
@@ -72,6 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--hwaccel", choices=("cuda",), help="decode on the GPU (NVDEC), where that is possible"
     )
+    add_max_pixels(parser)
     parser.add_argument(
         "--max-frames", metavar="N", type=positive_int, help="end after N frames of all streams"
     )
@@ -105,11 +116,18 @@ def run(args: argparse.Namespace) -> int:
     if args.write_config is not None:
         return _write_config(args.write_config)
     config = config_from(args)
+    share_arenas()
     from streamprn.cli.console import configure_logging, stderr_console
     from streamprn.cli.signals import stop_on_signals
     from streamprn.serve.service import Service
 
     console = stderr_console()
+    workers = number_of(args.workers)
+    if workers > 1:
+        from streamprn.cluster.local import check
+
+        check(config, workers, args.max_frames)
+        return run_workers(config, workers, console, quiet=args.quiet)
     configure_logging(config.log.level, console, json_run=_json_run(config, ""))
     read_again = partial(config_from, args) if _path(args) is not None else None
     with (
@@ -180,6 +198,7 @@ def _flags(args: argparse.Namespace, sources: int) -> dict[str, Any]:
     for index in range(sources):
         given[f"sources.{index}.loop"] = True if args.loop else None
         given[f"sources.{index}.realtime"] = False if args.fast else None
+        given[f"sources.{index}.max_pixels"] = args.max_pixels
         given[f"sources.{index}.hwaccel"] = args.hwaccel
     return {key: value for key, value in given.items() if value is not None}
 

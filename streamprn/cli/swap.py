@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamprn.cli.face_options import add_engine_options, open_reconstructor
+from streamprn.cli.face_options import add_engine_options, add_video_stream, open_reconstructor
 from streamprn.cli.parser import positive_int
 from streamprn.errors import InputError
 
@@ -48,6 +48,7 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", action="store_true", help="take TARGET as a video whatever its content"
     )
+    add_video_stream(parser)
     parser.add_argument(
         "--max-faces",
         type=positive_int,
@@ -71,17 +72,34 @@ def add_swap_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0, or 1 where no picture of a video shows a face."""
     from streamprn.apps.images import IMAGE_SUFFIXES, check_writable
+    from streamprn.cli.clip_output import check_output
     from streamprn.cli.signals import CLEANUP_S, stop_on_signals
     from streamprn.source.content import is_clip
 
-    _check_paths(args)
+    check_output(args.out, args.target, args.reference)
     clip = args.video or is_clip(args.target, IMAGE_SUFFIXES)
     if not clip:
+        _check_not_meant_as_clip(args)
         check_writable(args.out)
     with stop_on_signals(CLEANUP_S, interrupt=True):
         reconstructor = open_reconstructor(args)
         swapper = _open_swapper(args, reconstructor)
         return (_swap_video if clip else _swap_picture)(args, reconstructor, swapper)
+
+
+def _check_not_meant_as_clip(args: argparse.Namespace) -> None:
+    from streamprn.apps.images import VIDEO_SUFFIXES
+
+    if args.out.suffix.lower() in VIDEO_SUFFIXES:
+        raise InputError(
+            f"{args.target}: is a picture, and {args.out} would be a video",
+            hint="use a name ending in .png or .jpg, or --video to take it as a video all the same",
+        )
+    if args.video_stream is not None:
+        raise InputError(
+            f"{args.target}: is a picture, and --video-stream chooses among those of a video",
+            hint="leave it out",
+        )
 
 
 def _open_swapper(args: argparse.Namespace, reconstructor: Reconstructor) -> FaceSwapper:
@@ -98,15 +116,6 @@ def _open_swapper(args: argparse.Namespace, reconstructor: Reconstructor) -> Fac
         match_colours=not args.keep_colours,
         occlusion=args.occlusion,
     )
-
-
-def _check_paths(args: argparse.Namespace) -> None:
-    if args.out.is_dir():
-        raise InputError(f"{args.out}: is a folder", hint="give the name of the file to write")
-    if args.out.exists() and any(
-        path.exists() and args.out.samefile(path) for path in (args.target, args.reference)
-    ):
-        raise InputError(f"{args.out}: would overwrite an input")
 
 
 def _swap_picture(
@@ -149,27 +158,20 @@ def _swap_picture(
 def _swap_video(
     args: argparse.Namespace, reconstructor: Reconstructor, swapper: FaceSwapper
 ) -> int:
-    from rich.progress import Progress
-
     from streamprn.apps.clips import swap_clip
-    from streamprn.cli.console import stderr_console, stdout_console
+    from streamprn.cli.clip_output import rework
 
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(args.target.name, total=None)
-        report = swap_clip(
+    return rework(
+        args.target,
+        args.out,
+        lambda on_frame, on_note: swap_clip(
             reconstructor,
             swapper,
             args.target,
             args.out,
             max_faces=args.max_faces,
-            on_frame=lambda done, count: progress.update(task, completed=done, total=count or None),
-            on_note=lambda note: console.print(f"note: {note}", markup=False, soft_wrap=True),
-        )
-    broken = f"; {report.broken} broken ones left out" if report.broken else ""
-    stdout_console().print(
-        f"{args.out}: {report.frames} frames, {report.with_face} of them with a face{broken}",
-        markup=False,
-        soft_wrap=True,
+            video_stream=args.video_stream,
+            on_frame=on_frame,
+            on_note=on_note,
+        ),
     )
-    return int(report.with_face == 0)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamprn.cli.parser import Parser, positive_float, positive_int
 from streamprn.errors import StreamPRNError
+
+if TYPE_CHECKING:
+    from streamprn.wire.bind import CurveKeys
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5870"
 
@@ -49,6 +53,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--max-messages", metavar="N", type=positive_int, help="end after N messages"
     )
     parser.add_argument("--duration", metavar="S", type=positive_float, help="end after S seconds")
+    add_key_options(parser)
+    return parser
+
+
+def add_key_options(parser: Parser) -> None:
+    """Add the keys that a subscriber needs where the publisher encrypts."""
     parser.add_argument(
         "--server-key",
         metavar="FILE",
@@ -61,7 +71,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         type=Path,
         help="your own secret CURVE key (.key_secret), where the publisher lists its clients",
     )
-    return parser
+
+
+def read_keys(args: argparse.Namespace) -> tuple[str | None, CurveKeys | None]:
+    """The publisher's public key and our own pair, as the two options name them.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    from streamprn.wire.bind import CurveKeys, read_public_key
+
+    key = read_public_key(args.server_key) if args.server_key is not None else None
+    client = CurveKeys.load(args.client_key) if args.client_key is not None else None
+    return key, client
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,12 +92,10 @@ def run(args: argparse.Namespace) -> int:
     from streamprn.cli.console import configure_logging, stdout_console
     from streamprn.cli.signals import stop_on_signals
     from streamprn.config.address import check_no_recording
-    from streamprn.wire.bind import CurveKeys, read_public_key
 
     check_no_recording(args.endpoint)
     configure_logging("debug" if args.verbose else "warning")
-    key = read_public_key(args.server_key) if args.server_key is not None else None
-    client = CurveKeys.load(args.client_key) if args.client_key is not None else None
+    key, client = read_keys(args)
     with stop_on_signals() as stop:
         count = watch(
             args.endpoint,

@@ -296,6 +296,7 @@ def _check_source(values: Mapping[str, Any]) -> None:
         raise ProblemError(
             ("crop",), f"got {list(values['crop'])}, width and height must be 1 px or more"
         )
+    _check_camera(values)
     for index, (x0, y0, x1, y1) in enumerate(values["boxes"]):
         if x1 <= x0 or y1 <= y0:
             raise ProblemError(
@@ -303,6 +304,18 @@ def _check_source(values: Mapping[str, Any]) -> None:
                 f"got {[x0, y0, x1, y1]}, expected x0 < x1 and y0 < y1",
                 hint="a box is [x0, y0, x1, y1] in pixels: its left, top, right and bottom edges",
             )
+
+
+def _check_camera(values: Mapping[str, Any]) -> None:
+    hfov, intrinsics = values["hfov"], values["intrinsics"]
+    if hfov is not None and intrinsics is not None:
+        raise ProblemError(("hfov",), f"got {hfov} besides intrinsics, expected one of the two")
+    if intrinsics is not None and min(intrinsics[:2]) <= 0:
+        raise ProblemError(
+            ("intrinsics",), f"got {list(intrinsics)}, focal lengths must be above 0 px"
+        )
+    if values["distortion"] is not None and hfov is None and intrinsics is None:
+        raise ProblemError(("distortion",), "given without hfov or intrinsics")
 
 
 def _check_names(sources: Sequence[tuple[str | None, str]]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_BYTES = 1_000_000
+MAX_NESTING = 32
 _HINT = "`streamprn run --write-config FILE` writes a commented example"
 
 
@@ -24,6 +25,15 @@ class _Loader(yaml.SafeLoader):
 
     # PyYAML looks scalars up by their first character.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """Refuse brackets within brackets without end: their time grows with their square."""
+        if self.flow_level >= MAX_NESTING:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {MAX_NESTING} brackets within each other",
+                problem_mark=self.get_mark(),
+            )
+        super().fetch_flow_collection_start(token)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Refuse a key that stands twice: the first would be lost in silence."""

@@ -34,10 +34,10 @@ class EngineConfig(Checked):
         "Runtime; auto takes the best one that works here and says which",
         choices=("auto", "openvino", "onnxruntime", "tensorrt"),
     )
-    precision: Literal["fp32", "fp16"] | None = setting(
+    precision: Literal["fp32", "fp16", "int8"] | None = setting(
         None,
         "Precision of the network; null leaves it to the engine and the backend",
-        choices=("fp32", "fp16"),
+        choices=("fp32", "fp16", "int8"),
     )
     threads: int = setting(1, "CPU threads of the network", unit="threads", minimum=1, maximum=256)
     max_batch: int = setting(
@@ -244,9 +244,9 @@ class RecordConfig(Checked):
     )
     kinds: tuple[str, ...] = setting(
         ("face",),
-        "What to record: a list; blendshapes stand in the messages of the others",
-        choices=tuple(kind.value for kind in (*FRAME_KINDS, Kind.BLENDSHAPES)),
-        max_items=len(FRAME_KINDS) + 1,
+        "What to record: a list; blendshapes and gaze stand in the messages of the others",
+        choices=tuple(kind.value for kind in (*FRAME_KINDS, Kind.BLENDSHAPES, Kind.GAZE)),
+        max_items=len(FRAME_KINDS) + 2,
     )
     segment_mb: int = setting(
         256, "A file of a recording ends at this size", unit="MiB", minimum=1, maximum=1_000_000

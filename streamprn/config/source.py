@@ -9,6 +9,7 @@ from typing import Literal
 from streamprn.config.address import Address
 from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import required, setting
+from streamprn.limits import MAX_PIXELS, MOST_PIXELS
 
 NAME_PATTERN = r"(?!_publisher$)[A-Za-z0-9_.-]{1,64}"
 
@@ -71,6 +72,43 @@ class SourceConfig(Checked):
         minimum=-65536,
         maximum=65536,
     )
+    hfov: float | None = setting(
+        None,
+        "Horizontal field of view of the camera, over the upright picture before `crop`: gives the "
+        "faces poses in millimetres (docs/sources.md)",
+        unit="degrees",
+        minimum=1,
+        maximum=170,
+    )
+    intrinsics: tuple[float, float, float, float] | None = setting(
+        None,
+        "In place of `hfov`, what a calibration says of the upright picture before `crop`: "
+        "[fx, fy, cx, cy]",
+        unit="px",
+        minimum=-100_000,
+        maximum=100_000,
+    )
+    distortion: tuple[float, float, float, float, float] | None = setting(
+        None,
+        "Lens distortion in OpenCV's order: [k1, k2, p1, p2, k3]; null for none",
+        minimum=-10,
+        maximum=10,
+    )
+    pupil_distance_mm: float = setting(
+        63.0,
+        "Distance between the pupils of the faces, which tells near from small; the default is "
+        "that of adults on average",
+        unit="mm",
+        minimum=20,
+        maximum=100,
+    )
+    max_pixels: int = setting(
+        MAX_PIXELS,
+        "Most pixels of a picture; a larger one is refused before it takes memory",
+        unit="px",
+        minimum=1,
+        maximum=MOST_PIXELS,
+    )
     video_stream: int | None = setting(
         None,
         "Number of the video stream where there are several, from 0; null takes the default one, "
@@ -107,6 +145,12 @@ class SourceConfig(Checked):
         "Whether a camera must prove with a certificate that it is the host of its address (https, "
         "rtsps); false sends the password to whoever answers",
     )
+    password_file: str | None = setting(
+        None,
+        "File with the password of the user in the uri, readable by its owner alone (0600); a uri "
+        "and options may also name a variable of the environment: ${CAM_PASSWORD}",
+        pattern=NOT_EMPTY,
+    )
     ca_file: str | None = setting(
         None,
         "Certificates to trust (PEM), such as the camera's own; null takes those of the system",
@@ -138,7 +182,7 @@ class SourceConfig(Checked):
         maximum=3600,
     )
     backoff_max_s: float = setting(
-        8.0, "Longest wait between reconnections", unit="s", minimum=0.01, maximum=3600
+        1.0, "Longest wait between reconnections", unit="s", minimum=0.01, maximum=3600
     )
     backoff_refused_s: float = setting(
         30.0,

@@ -25,7 +25,8 @@ class TrackRules:
         max_faces: the most faces followed in one stream.
         min_score: engine scores below this count as a miss.
         lost_frames: this many misses in a row end a face.
-        max_overlap: two ROIs with a greater intersection over union are one face.
+        max_overlap: two ROIs with a greater intersection over union are one face; see
+            `on_one_head`.
         deadband: the ROI stays where it is while its successor differs by less than this part
             of its side, so that a still face gives a still mesh.
         check_frames: the engine looks a second time at a followed face every so many frames, and
@@ -174,7 +175,7 @@ class FaceTracker:
         return best
 
     def _taken(self, roi: Roi, tracks: Sequence[Track]) -> bool:
-        return any(roi.overlap(track.roi) > self.rules.max_overlap for track in tracks)
+        return any(on_one_head(roi, track.roi, self.rules.max_overlap) for track in tracks)
 
 
 def is_plausible(roi: Roi, frame_size_wh: tuple[int, int]) -> bool:
@@ -186,3 +187,17 @@ def is_plausible(roi: Roi, frame_size_wh: tuple[int, int]) -> bool:
         and -0.1 * width <= roi.cx <= 1.1 * width
         and -0.1 * height <= roi.cy <= 1.1 * height
     )
+
+
+def on_one_head(one: Roi, other: Roi, max_overlap: float = 0.4) -> bool:
+    """Whether the faces of two regions cannot be two: heads do not lie in each other.
+
+    They overlap by more than `max_overlap`, or half of the smaller face lies within the larger
+    one; a face is taken as two thirds of its region.
+    """
+    if one.overlap(other) > max_overlap:
+        return True
+    small, half = min(one.side, other.side), 0.5 * (one.side + other.side)
+    width = min(small, half - 1.5 * abs(one.cx - other.cx))
+    height = min(small, half - 1.5 * abs(one.cy - other.cy))
+    return min(width, height) > 0 and width * height > 0.5 * small**2

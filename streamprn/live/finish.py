@@ -149,6 +149,8 @@ def compute(result: FrameResult, wanted: Set[Kind], mesh_format: MeshFormat = "f
     """Compute now what the kinds need of a result; it is kept there."""
     for face in result.faces:
         _compute_face(face, wanted, mesh_format)
+        if wanted & WITH_FACES and result.frame.camera is not None:
+            _ = face.metric_pose(result.frame.camera)
     if Kind.DEPTH in wanted:
         _ = result.depth
     if Kind.IMAGE in wanted:
@@ -162,6 +164,8 @@ def _compute_face(face: Face, wanted: Set[Kind], mesh_format: MeshFormat) -> Non
         _ = face.visible
     if Kind.BLENDSHAPES in wanted and wanted & WITH_FACES:
         _ = face.blendshapes
+    if Kind.GAZE in wanted and wanted & WITH_FACES:
+        _ = face.gaze
     if Kind.MESH in wanted:
         _ = face.vertices if mesh_format == "float32" else face.quantised_vertices
     if Kind.TEXTURE in wanted:
@@ -177,6 +181,7 @@ def _stats(stream: Stream) -> Mapping[str, float]:
         "corrupt": summary.corrupt,
         "reconnects": summary.reconnects,
         "blank": summary.blank,
+        "asked": summary.asked,
         "jumps": summary.jumps,
         "fps": stream.statistics.recent_fps(),
         **{f"latency_{name}_ms": value for name, value in summary.latency_ms.items()},

@@ -57,7 +57,7 @@ def access(config: Config) -> Access:
     )
 
 
-def publisher(config: Config, readers: Access, topology: Topology) -> Publisher:
+def publisher(config: Config, readers: Access, topology: Topology, *, proxied: bool) -> Publisher:
     """The publisher, bound.
 
     Raises:
@@ -74,6 +74,7 @@ def publisher(config: Config, readers: Access, topology: Topology) -> Publisher:
         curve=readers.keys,
         allow=readers.allow,
         heartbeat_s=settings.heartbeat_s,
+        behind_proxy=proxied,
     )
 
 

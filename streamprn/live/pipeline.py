@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from streamprn.live.loop import LoopStatistics
     from streamprn.records import SourceStatus
     from streamprn.wire.publish import Publisher
+    from streamprn.wire.record import Recorder
 
 __all__ = ["Pipeline", "Summary"]
-
 #: Frames that wait for the finish loop at the least; more would only add latency.
 HANDOVER_FRAMES = 4
 #: How long the finish loop may take for the frames in its inbox when a run is stopped.
@@ -45,9 +45,7 @@ class Pipeline:
     """Runs a configuration: every source through one engine to one publisher.
 
     A context manager: entering opens all parts, leaving closes them in reverse order.
-
         with Pipeline(config) as pipeline:
-            pipeline.streams.add("rtsp://cam.local/door")
             pipeline.run(stop)
 
     Args:
@@ -55,10 +53,12 @@ class Pipeline:
         engine: to use instead of the configured one; it is left open.
         detector: to use instead of the configured one.
         sinks: take every result inside the process (recorder, benchmark); closed with the rest.
+        behind_proxy: its one subscriber is a proxy; see `Publisher`.
     """
 
     streams: Streams
     publisher: Publisher
+    recorders: list[Recorder]
 
     def __init__(
         self,
@@ -67,11 +67,10 @@ class Pipeline:
         engine: Engine | Predictor | None = None,
         detector: Detector | None = None,
         sinks: Sequence[ResultSink] = (),
+        behind_proxy: bool = False,
     ) -> None:
-        self._config = config
-        self._engine = engine
-        self._detector = detector
-        self._sinks = list(sinks)
+        self._config, self._behind_proxy = config, behind_proxy
+        self._engine, self._detector, self._sinks = engine, detector, list(sinks)
         self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -167,10 +166,11 @@ class Pipeline:
         config, ready, readers = self._config, threading.Condition(), parts.access(self._config)
         self._beside = opened.enter_context(Preparation(list(STEPS)))
         self._predictor = parts.predictor(config, self._engine, opened)
-        sinks = (*self._sinks, *parts.recorders(config, self._predictor.topology))
+        self.recorders = parts.recorders(config, self._predictor.topology)
+        sinks = (*self._sinks, *self.recorders)
         for sink in sinks:
             opened.callback(sink.close)
-        self.publisher = parts.publisher(config, readers, self._predictor.topology)
+        self.publisher = parts.publisher(config, readers, self.topology, proxied=self._behind_proxy)
         opened.callback(self.publisher.close)
         self._maker = StreamMaker(config, self._predictor, self._detector, ready)
         self.streams = Streams(self._maker, self.publisher, ready)

@@ -34,6 +34,7 @@ class StreamSummary:
             last 512 frames.
         state: the source's last state, with its cause.
         blank: packets without a picture, while the source waited for a key frame.
+        asked: how often a key frame was asked for.
         jumps: time stamps that were not believed.
     """
 
@@ -47,6 +48,7 @@ class StreamSummary:
     latency_ms: Mapping[str, float]
     state: str
     blank: int = 0
+    asked: int = 0
     jumps: int = 0
 
 

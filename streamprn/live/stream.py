@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from streamprn.channel import Channel
-from streamprn.config.address import resolve
+from streamprn.config.secrets import address_of
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection, KnownBoxes
 from streamprn.faces.follow import Follower
 from streamprn.faces.smooth import Smoother, Smoothing
@@ -92,6 +92,7 @@ class Stream:
             latency_ms=seen.latency_ms(),
             state=state_in_words(status),
             blank=counters.blank,
+            asked=counters.asked,
             jumps=counters.jumps,
         )
 
@@ -189,7 +190,7 @@ class StreamMaker:
     @property
     def begins_live(self) -> bool:
         """Whether one of the configured sources is a camera or a network stream."""
-        return any(resolve(source.uri).live for source in self._config.sources)
+        return any(address_of(source).live for source in self._config.sources)
 
     def smoother(self, *, live: bool) -> Smoother | None:
         """A new smoother where the settings ask for one, for a source that is `live` or not."""

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from streamprn.config import SourceConfig
-from streamprn.config.address import free_name, resolve
+from streamprn.config.address import free_name
+from streamprn.config.secrets import address_of
 from streamprn.errors import ConfigError, NoSuchStreamError, StreamExistsError
 from streamprn.live.stream import Stream, log_status
 from streamprn.records import SourceState, SourceStatus
@@ -97,7 +98,7 @@ class Streams:
         """
         if isinstance(source, str):
             source = SourceConfig(uri=source)
-        address = resolve(source.uri)
+        address = address_of(source)
         with self._lock:
             name = source.name or free_name(address.name, self.names)
             if name in self.names:
@@ -168,7 +169,7 @@ class Streams:
                     hint = f"did you mean {near[0]!r}?" if near else ""
                     raise ConfigError("unknown key", where=f"{name}.{key}", hint=hint)
             source = replace(old.source, **changes)
-            address = resolve(source.uri).renamed(name)
+            address = address_of(source).renamed(name)
             with old.lock:
                 old.gone = True
             new = self._maker.make(

@@ -6,10 +6,10 @@ import hmac
 import logging
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
+from streamprn.apps.origin import foreign
 from streamprn.serve.answers import problem_response
 from streamprn.serve.problems import Problem
 
@@ -23,14 +23,10 @@ log = logging.getLogger("streamprn.serve")
 #: Whoever checks on the service has no token; these answer one word to everybody.
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 LOG_INTERVAL_S = 1.0
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Guard:
     """Refuses requests without the token, and those that a page of another host made.
-
-    Any page that a browser of this machine shows can send requests to 127.0.0.1. It cannot set
-    `Host` or leave out `Origin`, so that these tell its requests from a client's.
 
     Args:
         app: served behind it.
@@ -84,30 +80,10 @@ class Guard:
 
     def _foreign(self, headers: Headers) -> Problem | None:
         """What is wrong with where a request comes from."""
-        host = headers.get("host", "")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit_or_none(origin) != host:
-            return Problem("wrong-origin", f"Origin is {origin[:100]!r}, Host is {host[:100]!r}")
-        if self._token is None and host_name(host) not in _LOCAL_NAMES:
-            # A name that somebody else points to 127.0.0.1 (DNS rebinding).
-            return Problem(
-                "wrong-origin",
-                f"Host is {host[:100]!r}, which is no name of this machine alone",
-                "use 127.0.0.1 or localhost, or give the engine --http-token",
-            )
-        return None
-
-
-def urlsplit_or_none(origin: str) -> str | None:
-    """Host and port of an `Origin`."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return None
-
-
-def host_name(host: str) -> str:
-    """The header `Host` without its port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+        reason = foreign(
+            headers.get("host", ""), headers.get("origin"), any_name=self._token is not None
+        )
+        if reason is None:
+            return None
+        hint = "use 127.0.0.1 or localhost, or give the engine --http-token"
+        return Problem("wrong-origin", reason, hint if reason.startswith("Host") else "")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import re
 import socket
-import stat
 from pathlib import Path
 
 from streamprn.errors import InputError, PublishError
+from streamprn.private import read_private
 
 __all__ = ["Listener", "listen", "read_token"]
 
 _HIGHEST_PORT = 65_535
 _BACKLOG = 64
-_MAX_TOKEN_BYTES = 4096
 _TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 _MAKE_ONE = "make one: (umask 077; openssl rand -hex 32 > FILE)"
 
@@ -91,35 +89,10 @@ def read_token(path: Path) -> str:
     Raises:
         InputError: the file is missing, open to others, or holds no usable token.
     """
-    try:
-        # Without O_NONBLOCK a FIFO would hold the program up for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: no token can be read: {reason}", hint=_MAKE_ONE) from error
-    try:
-        _check_owner(path, os.fstat(descriptor))
-        token = os.read(descriptor, _MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
-    finally:
-        os.close(descriptor)
+    token = read_private(path, "token", _MAKE_ONE).strip()
     if not _TOKEN.fullmatch(token):
         raise InputError(
             f"{path}: holds no token: expected 16 to 512 letters, digits and signs on one line",
             hint=_MAKE_ONE,
         )
     return token
-
-
-def _check_owner(path: Path, about: os.stat_result) -> None:
-    if not stat.S_ISREG(about.st_mode):
-        raise InputError(f"{path}: no token can be read: not a file", hint=_MAKE_ONE)
-    if about.st_uid not in (os.geteuid(), 0):
-        raise InputError(
-            f"{path}: belongs to another user", hint="who owns the token steers the engine"
-        )
-    if about.st_mode & 0o077:
-        mode = f"{stat.S_IMODE(about.st_mode):04o}"
-        raise InputError(
-            f"{path}: other users can read or write the token (mode {mode})",
-            hint=f"chmod 600 {path}",
-        )

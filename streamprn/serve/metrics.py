@@ -88,6 +88,7 @@ class Metrics(Collector):
         yield from self._of_streams(streams)
         yield from self._of_loops()
         yield from self._of_publisher()
+        yield from self._of_recordings()
         yield from self._of_time()
 
     def _of_engine(self) -> Iterable[Metric]:
@@ -145,6 +146,23 @@ class Metrics(Collector):
             family = _counter(f"publish_{field.name}", text, [])
             family.add_metric([], getattr(counters, field.name))
             yield family
+
+    def _of_recordings(self) -> Iterable[Metric]:
+        """Nothing where nothing is recorded."""
+        for recorder in self._pipeline.recorders:
+            now = recorder.statistics()
+            for name, text, value in (
+                ("record_frames", "Frames written to recordings", now.frames),
+                ("record_bytes", "Bytes of those frames", now.bytes),
+                ("record_lost_frames", "Frames that are missing: disk full or too slow", now.lost),
+                ("record_segments", "Files of recordings begun", now.segments),
+            ):
+                family = _counter(name, text, [])
+                family.add_metric([], value)
+                yield family
+            waiting = "Bytes that wait for the disk"
+            yield _gauge("record_waiting_bytes", waiting, now.waiting_bytes)
+            yield _gauge("recording", "1 while frames are written, 0 while not", not now.trouble)
 
     def _of_time(self) -> Iterable[Metric]:
         age = _gauges("last_frame_age_seconds", "Time since the last frame published", "stream")

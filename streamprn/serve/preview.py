@@ -38,6 +38,7 @@ class DrawnFace:
     """What is drawn of a face; see `records.Face`."""
 
     id: int
+    score: float
     box_xyxy: Float32
     landmarks: Float32
     pose: Pose
@@ -195,7 +196,13 @@ class Previews:
         try:
             faces = tuple(
                 DrawnFace(
-                    face.id, face.box_xyxy, face.landmarks, face.pose, topology, _NOTHING_HIDDEN
+                    face.id,
+                    face.score,
+                    face.box_xyxy,
+                    face.landmarks,
+                    face.pose,
+                    topology,
+                    _NOTHING_HIDDEN,
                 )
                 for face in result.faces
             )

@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streamprn.config.address import resolve
+from streamprn.config.secrets import address_of
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Reloader:
             changed = [name for name in wanted if name in running and wanted[name] != running[name]]
             # All that may be wrong comes to light before anything changes.
             for name in (*new, *changed):
-                resolve(wanted[name].uri)
+                address_of(wanted[name])
             gone = [name for name in before if name in running and name not in wanted]
             for name in gone:
                 self._streams.remove(name)

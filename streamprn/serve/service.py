@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from streamprn.errors import InputError, StreamPRNError
 from streamprn.serve import systemd
+from streamprn.serve.control import Control
 from streamprn.serve.listen import Listener, listen, read_token
 from streamprn.serve.liveness import Health, Liveness
 from streamprn.serve.reload import Reloader
@@ -47,6 +48,9 @@ class Service:
             where there is no file.
         run_id: names this run; "" takes that of the publisher, which stands in every message.
 
+    Attributes:
+        control: of the streams of the pipeline that is attended to.
+
     Raises:
         InputError: HTTP is asked for and its libraries are missing, or the token cannot be used.
         PublishError: the address cannot be bound.
@@ -66,6 +70,7 @@ class Service:
         self._reloader: Reloader | None = None
         self._pending = threading.Event()
         self._done = threading.Event()
+        self.control: Control
         self._wake = threading.Condition()
         if config.http.bind is not None:
             self._prepare_http(config.http.bind)
@@ -108,11 +113,12 @@ class Service:
         """
         self._pipeline = pipeline
         self._reloader = Reloader(pipeline.streams, self._config, self._read_again)
+        self.control = Control(pipeline.streams, self._reloader, self._timings)
         liveness = Liveness(pipeline)
         attendant = threading.Thread(
             target=self._attend, args=(liveness, self._reloader), name="service", daemon=True
         )
-        server = self._server(pipeline, liveness, self._reloader, stop or threading.Event())
+        server = self._server(pipeline, liveness, stop or threading.Event())
         attendant.start()
         if server is not None:
             server.start()
@@ -196,14 +202,12 @@ class Service:
         self,
         pipeline: Pipeline,
         liveness: Liveness,
-        reloader: Reloader,
         stop: threading.Event,
     ) -> Server | None:
         if self._listener is None or self._previews is None:
             return None
         from streamprn import __version__
         from streamprn.serve.app import Parts, make_app
-        from streamprn.serve.control import Control
         from streamprn.serve.metrics import Metrics
         from streamprn.serve.server import Server
 
@@ -214,7 +218,7 @@ class Service:
             "run": self._run_id or pipeline.publisher.run,
         }
         parts = Parts(
-            control=Control(pipeline.streams, reloader, self._timings),
+            control=self.control,
             liveness=liveness,
             metrics=Metrics(pipeline, self._timings, liveness, about),
             previews=self._previews,

@@ -20,7 +20,8 @@ class Content(StrEnum):
     """What a file holds.
 
     `ANIMATION` is a clip in a format of pictures that FFmpeg does not play: animated WebP, and AVIF
-    sequences. `CLIP` is a video, or a GIF or PNG with several pictures. `OTHER` may be anything.
+    sequences; `streamprn.source.animation` does. `CLIP` is a video, or a GIF or PNG with several
+    pictures. `OTHER` may be anything.
     """
 
     PICTURE = "picture"

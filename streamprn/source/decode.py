@@ -102,14 +102,10 @@ def to_image(
         InputError: the crop does not lie inside the picture, or its colours cannot be converted.
     """
     check_colours(frame)
-    if rotate is not None:
-        turn = Orientation(rotate // 90 % 4)
-    else:
-        turn = orientation_of(frame) if orientation is None else orientation
+    turn = _turn_of(frame, rotate, orientation)
     fields = deinterlace and frame.interlaced_frame
-    width, height = stored = _square_size(frame.width, frame.height, aspect)
-    if turn.quarter_turns % 2:
-        width, height = height, width
+    stored = _square_size(frame.width, frame.height, aspect)
+    width, height = _turned_size(stored, turn)
     if crop_xywh is not None:
         check_crop(crop_xywh, width, height)
     as_stored = turn.identity and not fields and stored == (frame.width, frame.height)
@@ -120,6 +116,31 @@ def to_image(
         width, height = crop_xywh[2:]
     make = _rgb_maker(frame, turn, crop_xywh, stored, fields)
     return FrameImage(width, height, make, planes, device)
+
+
+def upright_size(
+    frame: av.VideoFrame,
+    *,
+    rotate: int | None,
+    orientation: Orientation | None,
+    aspect: Fraction,
+) -> tuple[int, int]:
+    """Width and height of what `to_image` makes without a crop; its arguments."""
+    stored = _square_size(frame.width, frame.height, aspect)
+    return _turned_size(stored, _turn_of(frame, rotate, orientation))
+
+
+def _turn_of(
+    frame: av.VideoFrame, rotate: int | None, orientation: Orientation | None
+) -> Orientation:
+    if rotate is not None:
+        return Orientation(rotate // 90 % 4)
+    return orientation_of(frame) if orientation is None else orientation
+
+
+def _turned_size(stored: tuple[int, int], turn: Orientation) -> tuple[int, int]:
+    width, height = stored
+    return (height, width) if turn.quarter_turns % 2 else (width, height)
 
 
 def _square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:

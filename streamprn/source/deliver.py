@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from streamprn.camera import Camera
 from streamprn.records import Frame
-from streamprn.source.decode import OrientationMemory, aspect_of, to_image
+from streamprn.source.decode import OrientationMemory, aspect_of, to_image, upright_size
 from streamprn.source.timing import RateLimit
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class SourceCounters:
         reconnects: connections after a failure.
         dropped: frames that the channel replaced by newer ones.
         blank: packets without a picture, while the source waited for a key frame.
+        asked: how often a key frame was asked for.
         jumps: time stamps that were not believed.
     """
 
@@ -47,6 +49,7 @@ class SourceCounters:
     reconnects: int = 0
     dropped: int = 0
     blank: int = 0
+    asked: int = 0
     jumps: int = 0
 
 
@@ -74,6 +77,7 @@ class Delivery:
         self._channel = channel
         self._limit = RateLimit(config.max_fps)
         self._orientations = OrientationMemory()
+        self._camera: tuple[tuple[int, int], Camera] | None = None
         self.counters = SourceCounters()
         self.next_seq = first_seq
         self.video: VideoStream | None = None
@@ -101,19 +105,47 @@ class Delivery:
         if not self._limit.admit(pts_ns):
             self.counters.skipped += 1
             return True
+        orientation = orientation or self._orientations.of(frame)
+        aspect = _SQUARE if self.video is None else aspect_of(self.video)
         image = to_image(
             frame,
             rotate=self._config.rotate,
             crop_xywh=self._config.crop,
-            orientation=orientation or self._orientations.of(frame),
-            aspect=_SQUARE if self.video is None else aspect_of(self.video),
+            orientation=orientation,
+            aspect=aspect,
             deinterlace=self._config.deinterlace,
         )
+        camera = self._camera_of(frame, orientation, aspect)
         if image.device is None and image.width * image.height <= EAGER_RGB_PIXELS:
             _ = image.rgb
         decoded = time.monotonic_ns()
         wall = time.time_ns() - (decoded - captured_ns)
-        record = Frame(self._stream, self.next_seq, image, pts_ns, captured_ns, decoded, wall)
+        record = Frame(
+            self._stream, self.next_seq, image, pts_ns, captured_ns, decoded, wall, camera
+        )
         self.next_seq += 1
         self.counters.frames += 1
         return self._channel.put(record)
+
+    def _camera_of(
+        self, frame: av.VideoFrame, orientation: Orientation, aspect: Fraction
+    ) -> Camera | None:
+        """What the settings say of the camera, for what `to_image` makes of a frame."""
+        config = self._config
+        if config.hfov is None and config.intrinsics is None:
+            return None
+        size = upright_size(frame, rotate=config.rotate, orientation=orientation, aspect=aspect)
+        if self._camera is None or self._camera[0] != size:
+            self._camera = size, _camera(config, *size)
+        return self._camera[1]
+
+
+def _camera(config: SourceConfig, width: int, height: int) -> Camera:
+    if config.hfov is not None:
+        camera = Camera.of_view(config.hfov, width, height, config.pupil_distance_mm)
+    else:
+        assert config.intrinsics is not None
+        camera = Camera(*config.intrinsics, pupil_distance_mm=config.pupil_distance_mm)
+    if config.distortion is not None:
+        camera = replace(camera, distortion=config.distortion)
+    return camera if config.crop is None else camera.cropped(*config.crop[:2])

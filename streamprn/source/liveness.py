@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["Liveness", "Sign"]
 
 _NS = 1_000_000_000
+#: So many key frames, no picture for so long, and the decoder refused them or took more packets
+#: than one holds back (16): it was opened for something else, as where a camera changes its codec.
+#: Only opening anew finds out for what.
+_KEY_FRAMES = 2
+_PACKETS = 20
+_UNDECODED_S = 0.5
 
 
 class Sign(Enum):
@@ -28,7 +34,8 @@ class Liveness:
     """Watches one connection.
 
     A camera that is silent is connected again. One whose packets hold no picture, as before its
-    next key frame, is not: the connection that is there sees that key frame first.
+    next key frame, is not: the connection that is there sees that key frame first. Where the
+    decoder makes nothing of key frames, it is.
 
     Args:
         config: its `stall_timeout_s` and `key_frame_timeout_s` count.
@@ -36,18 +43,20 @@ class Liveness:
     Attributes:
         packets: without a picture, since the last picture.
         key_frames: how many of these were key frames.
+        refused: how many of those the decoder did not take.
     """
 
     config: SourceConfig
     packets: int = 0
     key_frames: int = 0
+    refused: int = 0
     _waited_since_ns: int = 0
     _picture_ns: int = 0
 
     def begin(self) -> None:
         """A connection begins."""
         self._waited_since_ns = self._picture_ns = time.monotonic_ns()
-        self.packets = self.key_frames = 0
+        self.packets = self.key_frames = self.refused = 0
 
     def wait(self) -> None:
         """Begin to wait for the next packet."""
@@ -58,10 +67,14 @@ class Liveness:
         self.packets += 1
         self.key_frames += is_key_frame
 
+    def note_refused(self) -> None:
+        """The decoder did not take a key frame."""
+        self.refused += 1
+
     def note_picture(self, at_ns: int) -> None:
         """A picture came out of the packets, monotonic."""
         self._picture_ns = at_ns
-        self.packets = self.key_frames = 0
+        self.packets = self.key_frames = self.refused = 0
 
     @property
     def overdue(self) -> bool:
@@ -71,12 +84,24 @@ class Liveness:
     @property
     def sign(self) -> Sign:
         """What its packets hold now."""
-        missing_s = (time.monotonic_ns() - self._picture_ns) / _NS
+        missing_s = self.missing_s
+        if self._is_undecodable and missing_s >= _UNDECODED_S:
+            return Sign.HOPELESS
         if missing_s < self.config.stall_timeout_s:
             return Sign.PICTURES
         if missing_s < self.config.key_frame_timeout_s:
             return Sign.PACKETS
         return Sign.HOPELESS
+
+    @property
+    def _is_undecodable(self) -> bool:
+        swallowed = self.key_frames if self.packets > _PACKETS else 0
+        return max(self.refused, swallowed) >= _KEY_FRAMES
+
+    @property
+    def missing_s(self) -> float:
+        """Seconds since the last picture, or since the connection began."""
+        return (time.monotonic_ns() - self._picture_ns) / _NS
 
     @property
     def waiting_for(self) -> str:

@@ -16,7 +16,9 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from streamprn.config.address import SourceKind
+from streamprn.config.secrets import options_of
 from streamprn.errors import BackendError, CredentialsError, SourceError, SourceRefusedError
+from streamprn.source.limits import limit_stream, probing
 from streamprn.source.pipes import Pipe, open_pipe
 from streamprn.source.tracks import pick_stream
 
@@ -60,6 +62,7 @@ def open_video(
     try:
         shown = path or address.safe_uri
         stream = pick_stream(container, shown, config.video_stream)
+        limit_stream(stream, shown, config.max_pixels)
         # Slice threads hold no frames back; frame threads hold one each.
         stream.codec_context.thread_type = "SLICE"
         stream.codec_context.thread_count = config.threads
@@ -147,7 +150,12 @@ def _target(
     return (
         target,
         config.format or form,
-        {**options, **_tls_options(config, address), **config.options},
+        {
+            **probing(config.max_pixels),
+            **options,
+            **_tls_options(config, address),
+            **options_of(config),
+        },
     )
 
 
@@ -320,6 +328,24 @@ def _unreadable(address: Address) -> str:
     if address.kind in (SourceKind.IMAGE, SourceKind.FOLDER):
         return "holds no readable picture"
     return ""
+
+
+def ask_for_key_frame(container: InputContainer, stream: VideoStream) -> bool:
+    """Ask a live source to begin anew in its session; False where its protocol knows no such thing.
+
+    To seek is PAUSE and PLAY in RTSP, upon which encoders begin with a key frame. A source that
+    refuses goes on as it did.
+
+    Raises:
+        av.FFmpegError: the connection broke meanwhile.
+    """
+    if container.format.name != "rtsp":
+        return False
+    try:
+        container.seek(0, stream=stream)
+    except (av.ArgumentError, av.PermissionError):
+        _log.debug("PAUSE or PLAY was refused")
+    return True
 
 
 def rewind(container: InputContainer, stream: VideoStream) -> bool:

@@ -11,31 +11,35 @@ import av
 
 from streamprn.config.address import IMAGE_SUFFIXES, SourceKind
 from streamprn.errors import InputError, SourceError
+from streamprn.source.animation import animation_pictures
 from streamprn.source.content import Content, judge, judge_file
+from streamprn.source.limits import check_picture
 from streamprn.source.opening import describe_error, open_video
 from streamprn.source.orientation import UPRIGHT, Orientation, stored_orientation
 from streamprn.source.stills import decode_still
+from streamprn.source.tracks import check_number
 
 _log = logging.getLogger("streamprn.source")
 
-__all__ = ["list_pictures", "plays_as_video", "read_picture"]
+__all__ = ["content_of", "list_pictures", "read_animation", "read_picture"]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from fractions import Fraction
 
     from streamprn.config import Address, SourceConfig
 
 
-def plays_as_video(address: Address) -> bool:
-    """Whether a finite source is a clip rather than pictures, by the content of its file."""
-    if address.kind is SourceKind.LAVFI:
-        return True
+def content_of(address: Address) -> Content:
+    """Whether a finite source is a clip, an animation, or pictures, by the content of its file."""
+    if address.kind in (SourceKind.PIPE, SourceKind.LAVFI):
+        return Content.CLIP
     if address.kind not in (SourceKind.FILE, SourceKind.IMAGE):
-        return False
+        return Content.PICTURE
     content = judge_file(Path(address.uri))
     if content is Content.OTHER:
-        return address.kind is SourceKind.FILE
-    return content is Content.CLIP
+        return Content.CLIP if address.kind is SourceKind.FILE else Content.PICTURE
+    return content
 
 
 def list_pictures(address: Address) -> Sequence[Path]:
@@ -74,10 +78,15 @@ def read_picture(
     if not path.is_file():
         raise SourceError("no such file", uri=str(path))
     data = path.read_bytes()
+    try:
+        check_picture(data, str(path), config.max_pixels)
+    except InputError as error:
+        what = error.what.removeprefix(f"{path}: ")
+        raise SourceError(what, uri=str(path), hint=error.hint) from None
     if _beyond_ffmpeg(data):
         if judge(data) is Content.ANIMATION:
             _log.warning("%s: an animation, of which the first picture is shown", path.name)
-        return _by_opencv(data, path), UPRIGHT
+        return _by_opencv(data, path, config.max_pixels), UPRIGHT
     container, stream = open_video(config, address, str(path))
     with container:
         try:
@@ -88,14 +97,33 @@ def read_picture(
     raise SourceError("holds no readable picture", uri=str(path), hint="it may be damaged")
 
 
+def read_animation(
+    config: SourceConfig, address: Address
+) -> Iterator[tuple[av.VideoFrame | None, Fraction]]:
+    """The pictures of an animation, None for damaged ones, and the seconds of each.
+
+    Raises:
+        SourceError: the file cannot be read, or holds one video stream while another is wanted.
+        InputError: this OpenCV is too old for it.
+    """
+    try:
+        data = Path(address.uri).read_bytes()
+    except OSError as error:
+        raise describe_error(error, address) from None
+    check_number(config.video_stream, 1, address.safe_uri)
+    for rgb, duration in animation_pictures(data, address.safe_uri):
+        frame = None if rgb is None else av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        yield frame, duration
+
+
 def _beyond_ffmpeg(data: bytes) -> bool:
     """Animations that FFmpeg does not decode, and AVIF, whose alpha it does not see."""
     return judge(data) is Content.ANIMATION or data[4:12] == b"ftypavif"
 
 
-def _by_opencv(data: bytes, path: Path) -> av.VideoFrame:
+def _by_opencv(data: bytes, path: Path, most: int) -> av.VideoFrame:
     try:
-        rgb = decode_still(data, str(path))
+        rgb = decode_still(data, str(path), most)
     except InputError:
         raise SourceError(
             "holds no readable picture", uri=str(path), hint="it may be damaged"

@@ -12,7 +12,7 @@ from streamprn.config.address import SourceKind
 from streamprn.errors import SourceRefusedError
 from streamprn.records import SourceState
 from streamprn.source.liveness import Liveness, Sign
-from streamprn.source.opening import describe_error, hwaccel_problem
+from streamprn.source.opening import ask_for_key_frame, describe_error, hwaccel_problem
 from streamprn.source.timing import Timeline
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Playback:
                 overdue = self.overdue
                 if not self._handle(packet, pacer):
                     break
-                if cause := self._cause_to_leave(overdue):
+                if cause := self._cause_to_leave(overdue, container, stream):
                     return cause
                 self._liveness.wait()
         except av.FFmpegError as error:
@@ -136,7 +136,7 @@ class Playback:
 
     # -- signs of life ---------------------------------------------------------------------------
 
-    def _cause_to_leave(self, overdue: bool) -> str:
+    def _cause_to_leave(self, overdue: bool, container: InputContainer, stream: VideoStream) -> str:
         """Why to connect again, or nothing; says it where packets come without pictures."""
         if not self._address.reconnects:
             return ""
@@ -144,7 +144,7 @@ class Playback:
         if overdue:
             return self._report_stall()
         if sign is Sign.HOPELESS:
-            cause = f"no picture for {self._config.key_frame_timeout_s:g} s"
+            cause = f"no picture for {self._liveness.missing_s:.1f} s"
             self._report(SourceState.STALLED, cause)
             return f"{cause}: {self._liveness.waiting_for}"
         if sign is Sign.PACKETS:
@@ -153,7 +153,14 @@ class Playback:
                 self._without_pictures = True
                 self._counters.blank += self._liveness.packets - 1
                 self._report(SourceState.STALLED, self._liveness.waiting_for)
+                self._ask_for_key_frame(container, stream)
         return ""
+
+    def _ask_for_key_frame(self, container: InputContainer, stream: VideoStream) -> None:
+        """Once in each wait: a source that begins anew leaves out what it was about to send."""
+        if not self._liveness.key_frames and ask_for_key_frame(container, stream):
+            self._counters.asked += 1
+            _log.info("source %s: asked for a key frame", self._address.name)
 
     def _report_stall(self) -> str:
         if self._gate.interrupted:
@@ -207,6 +214,8 @@ class Playback:
             return
         except av.FFmpegError:
             self._counters.corrupt += 1
+            if packet.is_keyframe:
+                self._liveness.note_refused()
             return
         for frame in frames:
             if frame.is_corrupt:

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
@@ -21,6 +22,7 @@ from streamprn.errors import (
 )
 from streamprn.records import SourceState, SourceStatus
 from streamprn.redact import redact_text
+from streamprn.source.content import Content
 from streamprn.source.control import Control
 from streamprn.source.deliver import Delivery, SourceCounters
 from streamprn.source.gate import Gate
@@ -32,7 +34,8 @@ from streamprn.source.opening import (
     open_video,
     rewind,
 )
-from streamprn.source.pictures import list_pictures, plays_as_video, read_picture
+from streamprn.source.orientation import UPRIGHT
+from streamprn.source.pictures import content_of, list_pictures, read_animation, read_picture
 from streamprn.source.playback import Playback
 from streamprn.source.timing import Backoff, Pacer
 
@@ -193,7 +196,10 @@ class SourceReader:
     def _run_finite(self) -> None:
         self._report(SourceState.CONNECTING)
         pacer = Pacer(self._control) if self.config.realtime else None
-        play = self._play_video if self._is_video else self._play_pictures
+        play = {
+            Content.CLIP: self._play_video,
+            Content.ANIMATION: self._play_animation,
+        }.get(content_of(self.address), self._play_pictures)
         while True:
             before = self._played
             cause = play(pacer)
@@ -204,10 +210,6 @@ class SourceReader:
     @property
     def _played(self) -> int:
         return self._delivery.taken
-
-    @property
-    def _is_video(self) -> bool:
-        return self.address.kind is SourceKind.PIPE or plays_as_video(self.address)
 
     @property
     def _loops(self) -> bool:
@@ -231,6 +233,30 @@ class SourceReader:
                 hint="it may be damaged",
             )
         return cause
+
+    def _play_animation(self, pacer: Pacer | None) -> str:
+        """Play what FFmpeg does not; return ""."""
+        timeline = self._playback.timeline
+        timeline.start_pass(0)
+        before = self._played
+        at = Fraction(0)
+        for picture, duration in read_animation(self.config, self.address):
+            now_s, at = at, at + duration
+            if picture is None:
+                self._counters.corrupt += 1
+                continue
+            now = timeline.advance(timeline.at(round(now_s * _NS), Fraction(1, _NS)))
+            timeline.frame_ns = round(duration * _NS)
+            captured = self._gate.wait_until_due(pacer, now)
+            if captured is None or not self._playback.emit(picture, now, captured, UPRIGHT):
+                return ""
+        if self._played == before:
+            raise SourceError(
+                "not one picture of its animation could be decoded",
+                uri=self.address.safe_uri,
+                hint="it may be damaged",
+            )
+        return ""
 
     def _play_pictures(self, pacer: Pacer | None) -> str:
         """Show each picture once."""
@@ -280,12 +306,20 @@ class SourceReader:
                 attempt = 0
             # What worked before may work again: a server forgets its users while it starts.
             for_good = isinstance(refusal, (CredentialsError, InputError)) and not self._played
-            delay = backoff.next_s(refused=refusal is not None, for_good=for_good)
+            delay = backoff.next_s(refused=self._is_lasting(refusal), for_good=for_good)
             cause = f"{cause}; next try in {delay:.1f} s"
             self._report(SourceState.RECONNECTING, cause, attempt)
             if self._gate.sleep(delay):
                 self._counters.reconnects += 1
         self._report(SourceState.ENDED, "stopped" if self._control.stopped else "")
+
+    def _is_lasting(self, refusal: StreamPRNError | None) -> bool:
+        """Whether to knock ever more rarely.
+
+        An address that worked comes back with its camera. Passwords are sparingly repeated in any
+        case: after a few wrong ones cameras lock the account.
+        """
+        return refusal is not None and (isinstance(refusal, CredentialsError) or not self._played)
 
     def _connect(self) -> tuple[str, StreamPRNError | None]:
         """Play one connection; return why it ended ("": for good) and what refused it."""

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from streamprn.errors import InputError
-from streamprn.pixels import over_white
+from streamprn.pixels import most_pixels, over_white
+from streamprn.source.limits import check_picture, probing
 from streamprn.source.orientation import UPRIGHT, stored_orientation
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["decode_still", "decode_with_alpha"]
 _READABLE = "JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF, PNM"
 
 
-def decode_still(data: bytes, name: str = "picture") -> UInt8:
+def decode_still(data: bytes, name: str = "picture", max_pixels: int | None = None) -> UInt8:
     """Decode a picture to `(H, W, 3)` uint8 sRGB, upright, over white where it is transparent.
 
     Grey becomes RGB, 16 bits become 8, CMYK is converted, and EXIF orientation or its like is
@@ -31,16 +32,20 @@ def decode_still(data: bytes, name: str = "picture") -> UInt8:
     Args:
         data: the whole file.
         name: what errors call it.
+        max_pixels: that it may have; None takes `streamprn.pixels.most_pixels()`.
 
     Raises:
-        InputError: it is no picture.
+        InputError: it is no picture, or has too many pixels.
     """
-    rgb, alpha = decode_with_alpha(data, name)
+    rgb, alpha = decode_with_alpha(data, name, max_pixels)
     return rgb if alpha is None else over_white(np.dstack([rgb, alpha]))
 
 
-def decode_with_alpha(data: bytes, name: str = "picture") -> tuple[UInt8, UInt8 | None]:
+def decode_with_alpha(
+    data: bytes, name: str = "picture", max_pixels: int | None = None
+) -> tuple[UInt8, UInt8 | None]:
     """As `decode_still`, and the opacity `(H, W)` uint8; None where all is opaque."""
+    check_picture(data, name, max_pixels)
     buffer = np.frombuffer(data, np.uint8)
     try:
         # Grey with alpha and the like: whatever it is, it comes as 1, 3 or 4 channels.
@@ -50,7 +55,7 @@ def decode_with_alpha(data: bytes, name: str = "picture") -> tuple[UInt8, UInt8 
             f"{name}: not a readable picture: {error.err}", hint=f"known are {_READABLE}"
         ) from error
     if raw is None or raw.size == 0:
-        return _by_ffmpeg(data, name), None
+        return _by_ffmpeg(data, name, max_pixels or most_pixels()), None
     # OpenCV turns TIFF itself, whatever it is told.
     turn = UPRIGHT if data[:2] in (b"II", b"MM") else stored_orientation(data)
     picture = np.ascontiguousarray(turn.apply(_as_8_bits(raw)))
@@ -78,13 +83,13 @@ def _as_8_bits(raw: NDArray[Any]) -> UInt8:
     return np.asarray(np.round(255.0 * values), np.uint8)
 
 
-def _by_ffmpeg(data: bytes, name: str) -> UInt8:
+def _by_ffmpeg(data: bytes, name: str, most: int) -> UInt8:
     import av
 
     from streamprn.source.decode import to_image
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), options=probing(most)) as container:
             if container.streams.video and not container.streams.audio:
                 for frame in container.decode(video=0):
                     return to_image(frame).rgb

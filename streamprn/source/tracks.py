@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["pick_stream"]
+__all__ = ["check_number", "pick_stream"]
 
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -34,11 +34,7 @@ def pick_stream(container: InputContainer, shown: str, wanted: int | None = None
     """
     streams: list[VideoStream] = list(container.streams.video)
     if wanted is not None:
-        if wanted >= len(streams):
-            count = f"{len(streams)} video stream{'s' if len(streams) != 1 else ''}"
-            raise SourceError(
-                f"has {count}, and no number {wanted}", uri=shown, hint="video_stream counts from 0"
-            )
+        check_number(wanted, len(streams), shown)
         chosen = streams[wanted]
     else:
         films = [one for one in streams if not one.disposition & _NO_FILM]
@@ -50,6 +46,15 @@ def pick_stream(container: InputContainer, shown: str, wanted: int | None = None
     if chosen.codec_context is None:
         raise SourceError("FFmpeg has no decoder for its video", uri=shown)
     return chosen
+
+
+def check_number(wanted: int | None, count: int, shown: str) -> None:
+    """Raise `SourceError` where `shown` has `count` video streams, but none of number `wanted`."""
+    if wanted is not None and wanted >= count:
+        streams = f"{count} video stream{'s' if count != 1 else ''}"
+        raise SourceError(
+            f"has {streams}, and no number {wanted}", uri=shown, hint="they are counted from 0"
+        )
 
 
 def _rank(stream: VideoStream, moving: bool) -> tuple[bool, bool, bool, int, int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamprn.apps.files import write_whole
 from streamprn.errors import InputError
 from streamprn.train.linear_model import LinearModel
 
@@ -95,6 +96,5 @@ class Dataset:
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write the card last: a folder with a card is complete."""
-    made = folder / (CARD + ".new")
-    made.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
-    made.replace(folder / CARD)
+    text = json.dumps({"format": FORMAT, **card}, indent=1) + "\n"
+    write_whole(folder / CARD, text.encode())

@@ -7,24 +7,28 @@ a second call goes on with it. What is random depends on the seed and the step a
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from streamprn.apps.files import write_whole
 from streamprn.errors import InputError
-from streamprn.train import report
-from streamprn.train.dataset import Dataset
+from streamprn.train import map_network, report
 from streamprn.train.graph import STARTS, GraphNetwork
+from streamprn.train.labels import OWN, open_labels, open_sampler, sampler_of
 from streamprn.train.layout import load_layout
 from streamprn.train.loader import Loader
+from streamprn.train.map_network import MapNetwork
+from streamprn.train.measure import Measure, Places
 from streamprn.train.network import PointNetwork, Size, face_basis, multiply_accumulates
-from streamprn.train.samples import Batch, Sampler
+from streamprn.train.position_maps import PositionMaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +36,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from streamprn.train.samples import Batch
+
+AnyNetwork = PointNetwork | GraphNetwork | MapNetwork
+
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.json"
 FORMAT = 1
-#: Angles at which held-out faces are seen; None is as in their pictures.
-YAWS: tuple[float | None, ...] = (None, 30.0, 60.0, 85.0)
-#: Error, in parts of the face, at which the score is one half.
-HALF_TRUST = 0.08
+#: Crops for `export`: `calibrate` of training, `held_out`; `(N, S, S, 3)` uint8.
+CROPS = "crops.npz"
+_KEPT_CROPS = 64
+#: The topology of the labels, where it is not that of `facemesh`.
+TOPOLOGY = "topology.npz"
 _HELD_OUT = 128
 _CHUNK = 64
 
@@ -48,7 +57,8 @@ class Settings:
     """How to train.
 
     Attributes:
-        network: "prn" from scratch, or the packaged engine from whose weights to go on.
+        network: "prn" or "resfcn256" from scratch, or the packaged engine from whose weights to
+            go on.
         minutes: how long in all, over resumed runs; or None.
         steps: how many steps in all, or None; one of the two is given.
         batch: samples a step.
@@ -58,6 +68,8 @@ class Settings:
         processes: that make samples.
         threads: of PyTorch on a CPU.
         device: "auto", "cpu" or "cuda".
+        labels: kind of the labels, see `labels.KINDS`.
+        uv_data: see `labels.open_labels`.
         save_s: seconds between checkpoints.
         report_s: seconds between looks at the held-out faces.
     """
@@ -72,6 +84,8 @@ class Settings:
     processes: int = 1
     threads: int = 2
     device: str = "auto"
+    labels: str = OWN
+    uv_data: str = ""
     save_s: float = 20.0
     report_s: float = 150.0
 
@@ -95,7 +109,7 @@ class Trainer:
     """One run.
 
     Args:
-        labels: folder of the data set.
+        folder: of the labels.
         output: folder of the run; made, or gone on with.
         settings: see there.
         tell: is told a line of words now and then.
@@ -103,32 +117,54 @@ class Trainer:
 
     def __init__(
         self,
-        labels: Path,
+        folder: Path,
         output: Path,
         settings: Settings,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         if (settings.minutes is None) == (settings.steps is None):
             raise InputError("give either minutes or steps", hint="--minutes 60")
-        self._labels, self._output, self._settings, self._tell = labels, output, settings, tell
-        self._data = Dataset.open(labels)
+        self._folder, self._output, self._settings, self._tell = folder, output, settings, tell
+        self._data = open_labels(folder, settings.labels, settings.uv_data)
+        self._check_network()
         self._device = _device(settings.device)
         torch.manual_seed(settings.seed)
         torch.set_num_threads(settings.threads)
-        shapes = self._data.shape[~self._data.held_out]
-        self.network = new_network(settings.network, settings.width, shapes)
+        self.network = self._new_network()
         self.network.to(self._device, memory_format=torch.channels_last)
         self._mean = {
             key: value.detach().clone() for key, value in self.network.state_dict().items()
         }
+        self._sampler = sampler_of(self._data, self.network.side, settings.seed)
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.rate, weight_decay=2e-4
         )
-        layout = load_layout()
-        self._weights = torch.from_numpy(layout.weights).to(self._device)
-        self._landmarks = torch.from_numpy(layout.landmarks).to(self._device)
+        self._measure = Measure(self._device, self._places())
         self.state = State()
         self._resume()
+
+    def _check_network(self) -> None:
+        name = self._settings.network
+        if isinstance(self._data, PositionMaps) and name != map_network.NAME:
+            raise InputError(
+                f"network {name} cannot be trained on labels of kind {self._settings.labels}: "
+                "they do not tell where its points are",
+                hint=f"add --network {map_network.NAME}",
+            )
+
+    def _new_network(self) -> AnyNetwork:
+        settings = self._settings
+        if isinstance(self._data, PositionMaps):
+            return MapNetwork(self._data.topology.texel)
+        shapes = self._data.shape[~self._data.held_out]
+        return new_network(settings.network, settings.width, shapes)
+
+    def _places(self) -> Places:
+        if isinstance(self._data, PositionMaps):
+            return Places.of_topology(self._data.topology)
+        if isinstance(self.network, MapNetwork):
+            return Places.of_vertices()
+        return Places.of_points()
 
     def run(self) -> dict[str, Any]:
         """Train to the end; returns the last report.
@@ -138,7 +174,7 @@ class Trainer:
         crop = torch.zeros(1, 3, self.network.side, self.network.side, device=self._device)
         self.network.eval()
         work = ""
-        if isinstance(self.network, PointNetwork):
+        if not isinstance(self.network, GraphNetwork):
             work = f" ({multiply_accumulates(self.network, crop) / 1e6:.0f} MMAC)"
         self._tell(
             f"{len(self._data)} faces, network {self._settings.network}{work}, "
@@ -146,13 +182,18 @@ class Trainer:
         )
         held_out = self._held_out()
         settings = self._settings
-        sampler = Sampler(self._data, self.network.side, settings.seed)
-        some = sampler.batch(0, min(settings.batch, 48))
+        some = self._sampler.batch(0, min(settings.batch, 48))
         report.write_samples(self._output / report.SAMPLES, some)
+        self._keep_crops(held_out)
         loader = Loader(
-            self._labels,
-            self.network.side,
-            settings.seed,
+            partial(
+                open_sampler,
+                self._folder,
+                settings.labels,
+                settings.uv_data,
+                self.network.side,
+                settings.seed,
+            ),
             settings.batch,
             self.state.step,
             settings.processes,
@@ -166,6 +207,17 @@ class Trainer:
         entry = self._report(held_out)
         self._save()
         return entry
+
+    def _keep_crops(self, held_out: dict[str, list[Batch]]) -> None:
+        path = self._output / CROPS
+        if path.is_file():
+            return
+        part = -(-_KEPT_CROPS // len(held_out))
+        seen = np.concatenate([batches[0].images[:part] for batches in held_out.values()])
+        made = io.BytesIO()
+        calibrate = self._sampler.batch(0, _KEPT_CROPS).images
+        np.savez_compressed(made, calibrate=calibrate, held_out=seen)
+        write_whole(path, made.getvalue())
 
     def _train(self, batches: Any, held_out: Any) -> None:
         self.network.train()
@@ -203,33 +255,17 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
         images = self._images(batch)
-        target = torch.from_numpy(batch.points).to(self._device).transpose(1, 2)
+        target = self._measure.target(batch.points)
         is_face = torch.from_numpy(batch.is_face).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=_halves(self._device)):
             points, logits = self.network(images)
-        loss = self._loss(points, logits, target, is_face)
+        loss = self._measure.loss(points, logits, target, is_face)
         self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self._optimizer.step()
         self._average()
         return float(loss.detach())
-
-    def _loss(self, points: Tensor, logits: Tensor, target: Tensor, is_face: Tensor) -> Tensor:
-        away = functional.smooth_l1_loss(points, target, reduction="none", beta=0.02).sum(1)
-        own = (away * self._weights).mean(1)
-        places = (
-            functional.smooth_l1_loss(
-                points @ self._landmarks.T, target @ self._landmarks.T, reduction="none", beta=0.02
-            )
-            .sum(1)
-            .mean(1)
-        )
-        faces = is_face.float()
-        per_face = ((own + 0.5 * places) * faces).sum() / faces.sum().clamp(min=1)
-        wanted = trust_of(relative_error(points.detach(), target)) * faces
-        trust = functional.binary_cross_entropy_with_logits(logits, wanted)
-        return per_face + 0.02 * trust
 
     def _average(self) -> None:
         """Exponential moving average of the weights."""
@@ -247,14 +283,14 @@ class Trainer:
         return x.contiguous(memory_format=torch.channels_last)
 
     def _held_out(self) -> dict[str, list[Batch]]:
-        sampler = Sampler(self._data, self.network.side, self._settings.seed)
+        sampler = self._sampler
         count = min(_HELD_OUT, int(self._data.held_out.sum()))
         return {
             "own" if yaw is None else f"{yaw:g}": [
                 sampler.held_out(yaw, min(_CHUNK, count - first), first)
                 for first in range(0, count, _CHUNK)
             ]
-            for yaw in YAWS
+            for yaw in sampler.yaws
         }
 
     def _report(
@@ -273,18 +309,23 @@ class Trainer:
             "score": {},
         }
         seen: list[Any] = []
+        worst: list[report.Miss] = []
         with torch.no_grad():
             for name, batches in held_out.items():
                 errors, scores = [], []
                 for number, batch in enumerate(batches):
                     points, logits = mean(self._images(batch))
-                    target = torch.from_numpy(batch.points).to(self._device).transpose(1, 2)
-                    errors.append(landmark_error(points, target, self._landmarks))
-                    scores.append(torch.sigmoid(logits))
+                    target = self._measure.target(batch.points)
+                    errors.append(self._measure.landmark_error(points, target))
+                    shown = self._measure.shown(points)
+                    worst = report.worst_of(worst, batch, shown, errors[-1].tolist())
+                    if logits is not None:
+                        scores.append(torch.sigmoid(logits))
                     if number == 0:
-                        seen.append(points.transpose(1, 2).cpu().numpy())
+                        seen.append(shown)
                 entry["error_percent"][name] = round(100 * float(torch.cat(errors).mean()), 3)
-                entry["score"][name] = round(float(torch.cat(scores).mean()), 3)
+                if scores:
+                    entry["score"][name] = round(float(torch.cat(scores).mean()), 3)
         self.state.history.append(entry)
         text = ", ".join(f"{name} {value:.2f}" for name, value in entry["error_percent"].items())
         speed = entry["samples"] / max(self.state.seconds, 1)
@@ -292,16 +333,18 @@ class Trainer:
             f"step {entry['step']}, {entry['seconds']:.0f} s, {speed:.0f} samples/s, "
             f"loss {loss or math.nan:.4f}, error % by yaw: {text}"
         )
-        made = self._output / (HISTORY + ".new")
-        made.write_text(json.dumps(self.state.history, indent=1) + "\n")
-        made.replace(self._output / HISTORY)
+        text = json.dumps(self.state.history, indent=1) + "\n"
+        write_whole(self._output / HISTORY, text.encode())
         firsts = [batches[0] for batches in held_out.values()]
         report.write_faces(self._output / report.FACES, firsts, seen)
+        report.write_worst(self._output / report.WORST, worst)
         report.write_curves(self._output / report.CURVES, self.state.history)
         return entry
 
     def _save(self) -> None:
         self._output.mkdir(parents=True, exist_ok=True)
+        if isinstance(self._data, PositionMaps):
+            self._data.topology.save(self._output / TOPOLOGY)
         made = self._output / (CHECKPOINT + ".new")
         torch.save(
             {
@@ -338,7 +381,7 @@ class Trainer:
         self.state = State(**saved["state"])
 
 
-def new_network(name: str, width: float, shapes: Any) -> PointNetwork | GraphNetwork:
+def new_network(name: str, width: float, shapes: Any) -> AnyNetwork:
     """A network with the weights that it starts from.
 
     Args:
@@ -351,8 +394,11 @@ def new_network(name: str, width: float, shapes: Any) -> PointNetwork | GraphNet
     """
     if name in STARTS:
         return GraphNetwork(name)
+    if name == map_network.NAME:
+        return MapNetwork()
     if name != "prn":
-        raise InputError(f"no network {name!r}", hint=f"choose one of: prn, {', '.join(STARTS)}")
+        known = ("prn", map_network.NAME, *STARTS)
+        raise InputError(f"no network {name!r}", hint=f"choose one of: {', '.join(known)}")
     size = Size(width=width)
     layout = load_layout()
     some = layout.canonical[None] if shapes is None else shapes
@@ -377,24 +423,6 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise InputError(f"{path}: damaged checkpoint: {error}", hint="train again") from error
     return saved
-
-
-def relative_error(points: Tensor, target: Tensor) -> Tensor:
-    """`(B,)` mean 2D distance of points `(B, 3, n)` in parts of the true face's size."""
-    flat = target[:, :2]
-    extent = flat.amax(2) - flat.amin(2)
-    size = extent.prod(1).clamp(min=1e-6).sqrt()
-    return (points[:, :2] - flat).norm(dim=1).mean(1) / size
-
-
-def landmark_error(points: Tensor, target: Tensor, landmarks: Tensor) -> Tensor:
-    """The same of the 68 landmarks, over the size of their own box."""
-    return relative_error(points @ landmarks.T, target @ landmarks.T)
-
-
-def trust_of(error: Tensor) -> Tensor:
-    """The score that an error deserves: 1 for none, 1/2 at `HALF_TRUST`."""
-    return 1 / (1 + (error / HALF_TRUST) ** 2)
 
 
 def _device(name: str) -> torch.device:

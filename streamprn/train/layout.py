@@ -16,6 +16,8 @@ from streamprn.engines import registry
 from streamprn.engines.topology import UV_SIZE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from streamprn.records import Float32, Int32
 
 POINTS = 468
@@ -29,6 +31,7 @@ class Layout:
         dense: SciPy CSR `(N, 468)`, points to the vertices of the topology of `facemesh`.
         texel: `(N,)` int32, flat texel of each vertex in the 256 x 256 map.
         landmarks: `(68, 468)` float32, points to landmarks, iBUG/300-W order.
+        landmark_vertices: `(68,)` int64, the vertices of the landmarks.
         canonical: `(468, 3)` float32 rest shape, x right, y up, z to the camera.
         places: `(468, 2)` float32, x right and y down in 0..1, where a point lies in the UV plane.
     """
@@ -36,6 +39,7 @@ class Layout:
     dense: Any
     texel: Int32
     landmarks: Float32
+    landmark_vertices: NDArray[np.int64]
     canonical: Float32
     places: Float32
 
@@ -101,6 +105,7 @@ def load_layout() -> Layout:
         dense,
         topology.texel,
         np.asarray(dense[topology.landmarks].todense(), np.float32),
+        topology.landmarks.astype(np.int64),
         canonical.astype(np.float32),
         places.astype(np.float32),
     )

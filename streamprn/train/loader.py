@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from streamprn.errors import StreamPRNError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
+    from streamprn.train.labels import AnySampler
     from streamprn.train.samples import Batch
 
 _AHEAD = 3
@@ -22,23 +22,21 @@ class Loader:
     """Makes the batches of steps `first`, `first + 1`, ...; use it as a context manager.
 
     Args:
-        folder: of the data set.
-        size: side of the crops.
-        seed: see `Sampler`.
+        open_sampler: opens what makes the samples, in each process.
         count: samples a batch.
         first: step to begin with.
         processes: how many make batches, each every so many steps.
     """
 
     def __init__(
-        self, folder: Path, size: int, seed: int, count: int, first: int, processes: int
+        self, open_sampler: Callable[[], AnySampler], count: int, first: int, processes: int
     ) -> None:
         context = get_context("spawn")
         self._queues: list[Any] = [context.Queue(_AHEAD) for _ in range(processes)]
         self._workers = [
             context.Process(
                 target=_work,
-                args=(folder, size, seed, count, first + k, processes, made),
+                args=(open_sampler, count, first + k, processes, made),
                 daemon=True,
             )
             for k, made in enumerate(self._queues)
@@ -67,7 +65,7 @@ class Loader:
 def _next(worker: Any, made: Any) -> Batch:
     while True:
         try:
-            batch: Batch = made.get(timeout=_POLL_S)
+            batch: Batch | StreamPRNError = made.get(timeout=_POLL_S)
         except queue.Empty:
             if not worker.is_alive():
                 raise StreamPRNError(
@@ -75,29 +73,32 @@ def _next(worker: Any, made: Any) -> Batch:
                     hint="its message stands above; the checkpoint is kept, run the same again",
                 ) from None
             continue
+        if isinstance(batch, StreamPRNError):
+            raise batch
         return batch
 
 
 def _work(
-    folder: Path, size: int, seed: int, count: int, first: int, stride: int, made: Any
+    open_sampler: Callable[[], AnySampler], count: int, first: int, stride: int, made: Any
 ) -> None:
-    """The body of a process: every `stride`-th batch from `first`."""
+    """The body of a process: every `stride`-th batch from `first`, or why there is none."""
     import cv2
 
-    from streamprn.train.dataset import Dataset
-    from streamprn.train.samples import Sampler
-
     cv2.setNumThreads(1)
-    sampler = Sampler(Dataset.open(folder), size, seed)
-    step = first
     parent = parent_process()
-    while _put(made, sampler.batch(step, count), parent):
-        step += stride
+    step = first
+    try:
+        sampler = open_sampler()
+        while _put(made, sampler.batch(step, count), parent):
+            step += stride
+    except StreamPRNError as error:
+        _put(made, error, parent)
+        return
     # Nobody will read what is still on its way.
     made.cancel_join_thread()
 
 
-def _put(made: Any, batch: Batch, parent: Any) -> bool:
+def _put(made: Any, batch: Batch | StreamPRNError, parent: Any) -> bool:
     """Hand a batch over; False where the program that wants it is no more, killed perhaps."""
     while parent is None or parent.is_alive():
         try:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from streamprn.engines.onnx_writer import OnnxWriter
+
 if TYPE_CHECKING:
     import torch
 
     from streamprn.train.network import PointNetwork
 
-OPSET: Final = 17
 INPUT: Final = "input"
 
 
@@ -26,27 +27,14 @@ def build(network: PointNetwork, precision: str) -> Any:
         precision: "fp32" or "fp16". In "fp16" convolutions and the vector compute in half
             precision, and all that gives coordinates in single precision.
     """
-    from onnx import TensorProto, checker, helper
-
     writer = _Writer(np.float16 if precision == "fp16" else np.float32)
     _write(writer, network)
     side = network.side
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        writer.nodes,
+    return writer.model(
         "prn",
-        [value(INPUT, TensorProto.FLOAT, ["batch", side, side, 3])],
-        [
-            value("points", TensorProto.FLOAT, ["batch", network.mean.shape[1], 3]),
-            value("logit", TensorProto.FLOAT, ["batch"]),
-        ],
-        writer.weights,
+        {INPUT: ("batch", side, side, 3)},
+        {"points": ("batch", network.mean.shape[1], 3), "logit": ("batch",)},
     )
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    model.producer_name = "streamprn"
-    checker.check_model(model, full_check=True)
-    return model
 
 
 def _write(writer: _Writer, network: PointNetwork) -> None:
@@ -111,49 +99,29 @@ def _linear_face(writer: _Writer, network: PointNetwork, vector: str) -> str:
     return writer.node("Add", [writer.node("MatMul", [turn, shape]), shift])
 
 
-class _Writer:
-    """Collects nodes and weights; every method returns the name of a tensor."""
+class _Writer(OnnxWriter):
+    """Writes PyTorch's layers."""
 
     def __init__(self, small: type[np.floating[Any]]) -> None:
+        super().__init__(small)
         self.small = small
-        self.dtype: type[np.floating[Any]] = small
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
-
-    def node(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
 
     def cast(self, x: str, dtype: type[np.floating[Any]]) -> str:
-        """What follows is of that type."""
-        from onnx import helper
-
-        self.dtype = dtype
+        """What follows is of that type; nothing to do where all is single precision."""
         if self.small is np.float32:
+            self.dtype = dtype
             return x
-        return self.node("Cast", [x], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        return super().cast(x, dtype)
 
     def array(self, values: Any) -> str:
-        from onnx import numpy_helper
-
-        name = f"w{len(self.weights)}"
         array = np.array(_numpy(values), self.dtype, order="C")
-        self.weights.append(numpy_helper.from_array(array, name))
-        return name
+        return self.store(f"w{len(self.weights)}", array)
 
     def small_constant(self, value: float) -> str:
         return self.array(np.float64(value))
 
     def integers(self, values: Any) -> str:
-        from onnx import numpy_helper
-
-        name = f"w{len(self.weights)}"
-        array = np.array(_numpy(values), np.int64)
-        self.weights.append(numpy_helper.from_array(array, name))
-        return name
+        return self.store(f"w{len(self.weights)}", np.array(_numpy(values), np.int64))
 
     def reshape(self, x: str, shape: list[int], output: str = "") -> str:
         return self.node("Reshape", [x, self.integers(shape)], output=output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,9 +16,48 @@ if TYPE_CHECKING:
     from streamprn.records import Float32, UInt8
     from streamprn.train.samples import Batch
 
-SAMPLES, FACES, CURVES = "samples.png", "faces.png", "curves.png"
+SAMPLES, FACES, CURVES, WORST = "samples.png", "faces.png", "curves.png", "worst.png"
 _TILE, _COLUMNS = 192, 8
 _TRUE, _FOUND = (0, 220, 0), (255, 60, 0)
+_MISSES = 16
+# Of the vertices of a map about so many are drawn.
+_DRAWN = 468
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A face that the network gets wrong.
+
+    Attributes:
+        error: of its landmarks, in parts of their box.
+        image: `(S, S, 3)` uint8 RGB.
+        true: `(468, 3)` its label, as in `Batch.points`.
+        found: `(468, 3)` what the network says.
+    """
+
+    error: float
+    image: UInt8
+    true: Float32
+    found: Float32
+
+
+def worst_of(worst: list[Miss], batch: Batch, found: Float32, errors: list[float]) -> list[Miss]:
+    """The largest errors of these and a batch's, the largest first."""
+    rows = zip(errors, batch.images, batch.points, found, strict=True)
+    misses = worst + [Miss(*row) for row in rows]
+    return sorted(misses, key=lambda miss: -miss.error)[:_MISSES]
+
+
+def write_worst(path: Path, worst: list[Miss]) -> None:
+    """Each face twice: with its label, and beside it with what the network says."""
+    write_sheet(
+        path,
+        [
+            tile(miss.image, (points, colour))
+            for miss in worst
+            for points, colour in ((miss.true, _TRUE), (miss.found, _FOUND))
+        ],
+    )
 
 
 def tile(image: UInt8, *drawn: tuple[Float32, tuple[int, int, int]]) -> UInt8:
@@ -29,7 +69,8 @@ def tile(image: UInt8, *drawn: tuple[Float32, tuple[int, int, int]]) -> UInt8:
     """
     large = cv2.resize(image, (_TILE, _TILE))
     for points, colour in drawn:
-        for x, y in (np.asarray(points)[:, :2] + 1) * (_TILE / 2) - 0.5:
+        some = np.asarray(points)[:: max(1, len(points) // _DRAWN), :2]
+        for x, y in (some + 1) * (_TILE / 2) - 0.5:
             cv2.circle(large, (round(float(x)), round(float(y))), 1, colour, -1)
     return np.asarray(large, np.uint8)
 

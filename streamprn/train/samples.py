@@ -42,7 +42,7 @@ class Batch:
     Attributes:
         images: `(B, S, S, 3)` uint8 RGB.
         points: `(B, 468, 3)` float32 in half sides of the crop from its middle: x right, y down,
-            z away from the camera with mean 0.
+            z away from the camera with mean 0. Of position maps: `(B, V, 3)`, their vertices.
         is_face: `(B,)` bool; points of others mean nothing.
     """
 
@@ -75,6 +75,9 @@ class Sampler:
         seed: of everything that is drawn.
         held_out: whether `batch` draws from the held-out faces, to test rather than to train.
     """
+
+    #: Angles at which held-out faces are looked at; None is as in their pictures.
+    yaws: tuple[float | None, ...] = (None, 30.0, 60.0, 85.0)
 
     def __init__(
         self, data: Dataset, size: int = 128, seed: int = 0, *, held_out: bool = False

@@ -10,9 +10,19 @@ import msgspec
 import numpy as np
 from msgspec import UnsetType
 
+from streamprn.camera import MetricPose
 from streamprn.errors import WireError
-from streamprn.records import BLENDSHAPES, Kind, Pose, Roi, SourceState, Stamps
-from streamprn.wire.header import VERSION, ArrayHeader, Envelope, FaceHeader, Header
+from streamprn.records import BLENDSHAPES, Eye, Gaze, Kind, Pose, Roi, SourceState, Stamps
+from streamprn.wire.header import (
+    VERSION,
+    ArrayHeader,
+    Envelope,
+    EyeHeader,
+    FaceHeader,
+    GazeHeader,
+    Header,
+    MetricHeader,
+)
 from streamprn.wire.messages import (
     DepthMessage,
     Face,
@@ -163,6 +173,24 @@ def _face(face: FaceHeader) -> Face:
         landmarks=_read_only(np.array(face.landmarks, np.float32).reshape(-1, 3)),
         visible=None if face.visible is None else _read_only(np.array(face.visible, bool)),
         blendshapes=_blendshapes(face.blendshapes),
+        gaze=_gaze(face.gaze),
+        metric_pose=_metric(face.metric),
+    )
+
+
+def _metric(metric: MetricHeader | UnsetType) -> MetricPose | None:
+    if isinstance(metric, UnsetType):
+        return None
+    return MetricPose(
+        rotation=_read_only(np.array(metric.rotation, np.float64)),
+        translation_mm=_read_only(np.array(metric.translation, np.float64)),
+        eyes_mm=_read_only(np.array(metric.eyes, np.float64)),
+        mm_per_unit=metric.mm_per_unit,
+        yaw=metric.yaw,
+        pitch=metric.pitch,
+        roll=metric.roll,
+        quaternion=_read_only(np.array(metric.quaternion, np.float64)),
+        error_px=metric.error,
     )
 
 
@@ -173,6 +201,17 @@ def _blendshapes(values: list[float] | UnsetType | None) -> NDArray[np.float32] 
         raise WireError(f"{len(values)} blendshapes, expected {len(BLENDSHAPES)}")
     # A later publisher may know of more, behind those that this reader has names for.
     return _read_only(np.array(values[: len(BLENDSHAPES)], np.float32))
+
+
+def _gaze(gaze: GazeHeader | UnsetType | None) -> Gaze | None:
+    if gaze is None or isinstance(gaze, UnsetType):
+        return None
+    return Gaze(_eye(gaze.right), _eye(gaze.left))
+
+
+def _eye(eye: EyeHeader) -> Eye:
+    direction = _read_only(np.array(eye.direction, np.float32))
+    return Eye(direction, eye.yaw, eye.pitch, eye.openness)
 
 
 def _read_only(array: AnyArray) -> AnyArray:
@@ -246,6 +285,7 @@ def _build_status(header: Header, arrays: Arrays, common: dict[str, Any]) -> Mes
         interval_ns=status.interval,
         frame_age_ns=status.frame_age,
         frame_seq=status.frame_seq,
+        streams=tuple(status.streams),
     )
 
 

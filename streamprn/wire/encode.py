@@ -15,8 +15,11 @@ from streamprn.records import BLENDSHAPES, Kind
 from streamprn.wire.header import (
     VERSION,
     ArrayHeader,
+    EyeHeader,
     FaceHeader,
+    GazeHeader,
     Header,
+    MetricHeader,
     PoseHeader,
     RoiHeader,
     Scalar,
@@ -29,7 +32,8 @@ from streamprn.wire.topics import topic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamprn.records import Face, FrameResult, Pose, SourceStatus
+    from streamprn.camera import Camera, MetricPose
+    from streamprn.records import Eye, Face, FrameResult, Gaze, Pose, SourceStatus
 
     AnyArray = NDArray[Any]
 
@@ -70,7 +74,7 @@ class TopologyArrays(Protocol):
 
 
 def encode_faces(
-    result: FrameResult, *, visible: bool, blendshapes: bool = False
+    result: FrameResult, *, visible: bool, blendshapes: bool = False, gaze: bool = False
 ) -> list[FaceHeader]:
     """The faces of a frame as they stand in every header about it: made once per frame.
 
@@ -78,8 +82,10 @@ def encode_faces(
         result: what was found.
         visible: whether to tell which landmarks can be seen, which takes time to find out.
         blendshapes: whether to tell these, which takes time as well.
+        gaze: whether to tell it.
     """
-    return [_face(face, visible, blendshapes) for face in result.faces]
+    camera = result.frame.camera
+    return [_face(face, visible, blendshapes, gaze, camera) for face in result.faces]
 
 
 def encode_frame(
@@ -127,11 +133,15 @@ def encode_frame(
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What a heartbeat tells besides the state; nanoseconds, None as long as there was no frame."""
+    """What a heartbeat tells besides the state; nanoseconds, None as long as there was no frame.
+
+    `streams` is told of the publisher: the names of all.
+    """
 
     interval_ns: int = 0
     frame_age_ns: int | None = None
     frame_seq: int | None = None
+    streams: tuple[str, ...] = ()
 
 
 def encode_status(
@@ -158,6 +168,7 @@ def encode_status(
             pulse.interval_ns,
             pulse.frame_age_ns,
             pulse.frame_seq,
+            list(pulse.streams),
         ),
     )
     return _parts(Kind.STATUS, header, ())
@@ -270,7 +281,9 @@ def _indices(array: NDArray[np.int32]) -> AnyArray:
     return array.astype(np.uint16 if top < 1 << 16 else np.uint32)
 
 
-def _face(face: Face, visible: bool, blendshapes: bool) -> FaceHeader:
+def _face(
+    face: Face, visible: bool, blendshapes: bool, gaze: bool, camera: Camera | None
+) -> FaceHeader:
     roi = face.roi
     return FaceHeader(
         id=int(face.id),
@@ -281,12 +294,41 @@ def _face(face: Face, visible: bool, blendshapes: bool) -> FaceHeader:
         landmarks=face.landmarks.tolist(),
         visible=face.visible.tolist() if visible else None,
         blendshapes=_blendshapes(face) if blendshapes else UNSET,
+        gaze=_gaze(face.gaze) if gaze else UNSET,
+        metric=UNSET if camera is None else _metric(face.metric_pose(camera)),
     )
 
 
 def _blendshapes(face: Face) -> list[float] | None:
     found = face.blendshapes
     return None if found is None else found.tolist()
+
+
+def _gaze(gaze: Gaze | None) -> GazeHeader | None:
+    return None if gaze is None else GazeHeader(_eye(gaze.right), _eye(gaze.left))
+
+
+def _eye(eye: Eye) -> EyeHeader:
+    return EyeHeader(
+        direction=eye.direction.tolist(),
+        yaw=float(eye.yaw),
+        pitch=float(eye.pitch),
+        openness=float(eye.openness),
+    )
+
+
+def _metric(pose: MetricPose) -> MetricHeader:
+    return MetricHeader(
+        rotation=pose.rotation.tolist(),
+        translation=pose.translation_mm.tolist(),
+        eyes=pose.eyes_mm.tolist(),
+        mm_per_unit=float(pose.mm_per_unit),
+        yaw=float(pose.yaw),
+        pitch=float(pose.pitch),
+        roll=float(pose.roll),
+        quaternion=pose.quaternion.tolist(),
+        error=float(pose.error_px),
+    )
 
 
 def _pose(pose: Pose) -> PoseHeader:

@@ -57,6 +57,20 @@ class PoseHeader(Struct):
     quaternion: tuple[float, float, float, float]
 
 
+class MetricHeader(Struct):
+    """`streamprn.camera.MetricPose`."""
+
+    rotation: tuple[Vector3, Vector3, Vector3]
+    translation: Vector3
+    eyes: Vector3
+    mm_per_unit: float
+    yaw: float
+    pitch: float
+    roll: float
+    quaternion: tuple[float, float, float, float]
+    error: float
+
+
 class RoiHeader(Struct):
     """`streamprn.records.Roi`."""
 
@@ -66,10 +80,27 @@ class RoiHeader(Struct):
     roll: float
 
 
+class EyeHeader(Struct):
+    """`streamprn.records.Eye`."""
+
+    direction: Vector3
+    yaw: float
+    pitch: float
+    openness: float
+
+
+class GazeHeader(Struct):
+    """`streamprn.records.Gaze`."""
+
+    right: EyeHeader
+    left: EyeHeader
+
+
 class FaceHeader(Struct):
     """The small facts of one face; box is x0, y0, x1, y1.
 
-    Without `blendshapes` nobody asked for them; nil where the engine has none.
+    Without `blendshapes` or `gaze` nobody asked for them; nil where the engine has none. Without
+    `metric` nothing is known of the camera.
     """
 
     id: int
@@ -80,6 +111,8 @@ class FaceHeader(Struct):
     landmarks: list[Vector3]
     visible: list[bool] | None = None
     blendshapes: list[float] | UnsetType | None = UNSET
+    gaze: GazeHeader | UnsetType | None = UNSET
+    metric: MetricHeader | UnsetType = UNSET
 
 
 class StatusHeader(Struct):
@@ -91,6 +124,7 @@ class StatusHeader(Struct):
     interval: Count = 0
     frame_age: int | None = None
     frame_seq: int | None = None
+    streams: list[str] = msgspec.field(default_factory=list)
 
 
 class TopologyHeader(Struct):

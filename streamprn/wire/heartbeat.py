@@ -62,7 +62,9 @@ class Heartbeats:
         """The state of a stream as it stands now, as `status` message `number`."""
         now = time.monotonic_ns()
         seq, captured_ns = self._frames.get(stream, (None, now))
-        pulse = Pulse(self.interval_ns, None if seq is None else now - captured_ns, seq)
+        names = self.streams()[1:] if stream == PUBLISHER else ()
+        age_ns = None if seq is None else now - captured_ns
+        pulse = Pulse(self.interval_ns, age_ns, seq, tuple(names))
         parts = encode_status(
             self._statuses[stream], number, now, time.time_ns(), run=self._run, pulse=pulse
         )

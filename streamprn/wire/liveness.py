@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from streamprn.records import SourceState
+from streamprn.records import PUBLISHER, SourceState
 
 if TYPE_CHECKING:
     from streamprn.wire import StatusMessage
@@ -17,6 +18,7 @@ __all__ = ["Life", "Liveness", "SignsOfLife"]
 _HEARTBEAT_NS = 1_000_000_000
 _LONGEST_INTERVAL_NS = 3_600_000_000_000
 _RUN_LENGTH = 64
+_MOST_STREAMS = 4096
 
 
 class Life(StrEnum):
@@ -49,10 +51,15 @@ class Liveness:
 
 
 class SignsOfLife:
-    """What came of a publisher, and when."""
+    """What came of a publisher, and when.
+
+    Behind a proxy every stream has the run of the worker that it comes from, and the heartbeats
+    have that of the proxy.
+    """
 
     def __init__(self) -> None:
         self._last_ns = 0
+        self._runs: OrderedDict[str, str] = OrderedDict()
         self._run = ""
         self._restarts = 0
         self._interval_ns = _HEARTBEAT_NS
@@ -63,16 +70,22 @@ class SignsOfLife:
         """Whether anything came so far."""
         return self._last_ns > 0
 
-    def note(self, run: str, now_ns: int) -> bool:
-        """Note that a message of a run came; whether the publisher has started again."""
+    def note(self, stream: str, run: str, now_ns: int) -> bool:
+        """Note that a message of a stream came; whether what sends it has started again."""
         self._last_ns = now_ns
         self._ended = False
-        if not run or run[:_RUN_LENGTH] == self._run:
+        run = run[:_RUN_LENGTH]
+        before = self._runs.get(stream, "")
+        if not run or run == before:
             return False
-        again = bool(self._run)
-        self._run = run[:_RUN_LENGTH]
-        self._restarts += again
-        return again
+        self._runs[stream] = run
+        if len(self._runs) > _MOST_STREAMS:
+            self._runs.popitem(last=False)
+        # A stream of the publisher's own run tells of its start as well as its heartbeat does.
+        if stream == PUBLISHER or not self._run or before == self._run:
+            self._restarts += self._run not in ("", run)
+            self._run = run
+        return before != ""
 
     def beat(self, message: StatusMessage, now_ns: int) -> None:
         """Note a heartbeat."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamprn.records import Kind, Pose, Roi, SourceState, Stamps
+from streamprn.camera import MetricPose
+from streamprn.records import Gaze, Kind, Pose, Roi, SourceState, Stamps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,9 @@ class Face:
         visible: `(K,)` bool, or None where it was not computed.
         blendshapes: `(52,)` float32 of `streamprn.BLENDSHAPES`, 0..1; None where nobody asked for
             them or the engine has none.
+        gaze: see `streamprn.records.Gaze`; None where nobody asked for it or the engine finds no
+            irises.
+        metric_pose: in the frame of the camera; None where the publisher knows no camera.
     """
 
     id: int
@@ -43,6 +47,8 @@ class Face:
     landmarks: Float32
     visible: NDArray[np.bool_] | None = None
     blendshapes: Float32 | None = None
+    gaze: Gaze | None = None
+    metric_pose: MetricPose | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +187,7 @@ class StatusMessage(Message):
         interval_ns: the next message of this kind comes within so long; 0 where none is promised.
         frame_age_ns: since the last published frame was captured; None as long as there was none.
         frame_seq: its number.
+        streams: of the publisher itself, the names of all.
     """
 
     state: SourceState | str
@@ -189,6 +196,7 @@ class StatusMessage(Message):
     interval_ns: int = 0
     frame_age_ns: int | None = None
     frame_seq: int | None = None
+    streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,12 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from streamprn.errors import InputError, PublishError
+from streamprn.errors import InputError
 from streamprn.records import PUBLISHER, FrameResult, Kind, SourceStatus
 from streamprn.wire import (
     FRAME_KINDS,
@@ -40,13 +40,14 @@ from streamprn.wire import (
     encode_stats,
     encode_topology,
     kinds_wanted,
-    topic,
 )
 from streamprn.wire.address import is_local
 from streamprn.wire.allow import AllowList
-from streamprn.wire.bind import LINGER_MS, CurveKeys, bind_publisher
+from streamprn.wire.bind import CurveKeys
 from streamprn.wire.counters import PublishCounters
+from streamprn.wire.greetings import GREETED, Greetings
 from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
+from streamprn.wire.outlet import Outlet
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
 
 if TYPE_CHECKING:
@@ -59,14 +60,9 @@ __all__ = ["CurveKeys", "PublishCounters", "Publisher"]
 
 DEFAULT_BIND = "tcp://127.0.0.1:5870"
 
-_HEARTBEAT = topic(PUBLISHER, Kind.STATUS)
 #: Subscriptions taken in one turn: with a frame on its way out, and by the thread of their own.
 _TAKE_SENDING = 64
 _TAKE_IDLE = 256
-#: Between two greetings of one kind: they go to all who asked for it.
-_GREETING_PAUSE_NS = 20_000_000
-#: How long a greeting waits for room in a subscriber's queue.
-_GREETING_PATIENCE_NS = 1_000_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +88,7 @@ class Publisher:
         allow: folder of the public keys of those who may connect; it needs `curve`.
         heartbeat_s: seconds between two messages on `_publisher/status`, and on `<stream>/status`
             of each stream, while somebody subscribes to them.
+        behind_proxy: its one subscriber is a `Proxy`, which bounds what its own ask for.
         context: to share with a subscriber on `inproc://`.
 
     Attributes:
@@ -112,6 +109,7 @@ class Publisher:
         curve: CurveKeys | None = None,
         allow: Path | None = None,
         heartbeat_s: float = HEARTBEAT_S,
+        behind_proxy: bool = False,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         if mesh_format not in ("float32", "int16"):
@@ -122,10 +120,9 @@ class Publisher:
         self._context = context or zmq.Context()
         self._lock = threading.Lock()
         self._closed = False
-        self._counters = PublishCounters()
         self.run = secrets.token_hex(8)
         self._subscriptions = Subscriptions()
-        self._budgets = PeerBudgets()
+        self._budgets = None if behind_proxy else PeerBudgets()
         self._wanted: dict[str, _Wanted] = {}
         self._default_topology = topology
         self._topologies: dict[str, TopologyArrays] = {}
@@ -133,20 +130,19 @@ class Publisher:
         self._heartbeats = Heartbeats(self.run, heartbeat_s)
         self._seqs: dict[tuple[str, Kind], int] = {}
         self._streams: set[str] = set()
-        self._greetings: dict[tuple[str, Kind], int] = {}
-        self._greeted: dict[tuple[str, Kind], int] = {}
         self._allowed: AllowList | None = None
         try:
             if allow is not None:
                 self._allowed = AllowList(self._context, allow)
-            self._socket = bind_publisher(self._context, bind, send_hwm, curve)
+            self._outlet = Outlet(self._context, bind, send_hwm, curve)
         except BaseException:
             if self._allowed is not None:
                 self._allowed.close()
             if self._own_context:
                 self._context.term()
             raise
-        self.endpoint: str = self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self.endpoint: str = self._outlet.endpoint
+        self._greetings = Greetings(self._outlet, self._greeting)
         if curve is None and not is_local(self.endpoint):
             _log.warning(
                 "%s can be reached from other machines and is not encrypted; "
@@ -168,7 +164,7 @@ class Publisher:
     @property
     def counters(self) -> PublishCounters:
         """A snapshot."""
-        return replace(self._counters)
+        return self._outlet.counters
 
     def wanted(self, stream: str) -> frozenset[Kind]:
         """The kinds of a stream that somebody subscribes to now. Costs a dictionary look-up."""
@@ -199,9 +195,12 @@ class Publisher:
         wanted = self._look_up(stream)
         faces = []
         if wanted.of_frames:
-            blendshapes = Kind.BLENDSHAPES in wanted.kinds
-            visible = Kind.FACE in wanted.kinds
-            faces = encode_faces(result, visible=visible, blendshapes=blendshapes)
+            faces = encode_faces(
+                result,
+                visible=Kind.FACE in wanted.kinds,
+                blendshapes=Kind.BLENDSHAPES in wanted.kinds,
+                gaze=Kind.GAZE in wanted.kinds,
+            )
         for kind in wanted.of_frames:
             parts = encode_frame(
                 kind, result, faces, published_ns, mesh_format=self._mesh_format, run=self.run
@@ -244,7 +243,7 @@ class Publisher:
         with self._lock:
             self._topologies[stream] = topology
             self._topology_parts.pop(stream, None)
-            self._greet(stream, Kind.TOPOLOGY)
+            self._greetings.ask(stream, Kind.TOPOLOGY)
         self._wake()
 
     def forget(self, stream: str) -> None:
@@ -255,9 +254,9 @@ class Publisher:
             self._heartbeats.forget(stream)
             self._topologies.pop(stream, None)
             self._topology_parts.pop(stream, None)
-            for numbers in (self._seqs, self._greetings, self._greeted):
-                for kind in Kind:
-                    numbers.pop((stream, kind), None)
+            self._greetings.forget(stream)
+            for kind in Kind:
+                self._seqs.pop((stream, kind), None)
 
     def close(self) -> None:
         """Close the socket; what is still queued gets a fifth of a second to leave."""
@@ -266,12 +265,12 @@ class Publisher:
                 return
             self._heartbeats.end()
             if Kind.STATUS in self._subscriptions.kinds(PUBLISHER):
-                self._try(self._encode_status(PUBLISHER), zmq.DONTWAIT)
+                self._outlet.attempt(self._encode_status(PUBLISHER), zmq.DONTWAIT)
             self._closed = True
         self._wake()
         self._thread.join(timeout=2.0)
         with self._lock:
-            self._socket.close(linger=LINGER_MS)
+            self._outlet.close()
         if self._allowed is not None:
             self._allowed.close()
         if self._own_context:
@@ -286,7 +285,7 @@ class Publisher:
         check_stream(stream)
         with self._lock:
             self._streams.add(stream)
-            self._greet(stream, Kind.TOPOLOGY)
+            self._greetings.ask(stream, Kind.TOPOLOGY)
         self._wake()
 
     def _next_seq(self, stream: str, kind: Kind) -> int:
@@ -298,39 +297,16 @@ class Publisher:
         """Send, with the lock held."""
         if self._closed:
             return
-        if not self._try(parts):
-            self._counters.overruns += 1
-            self._send_past_the_full(parts)
+        self._outlet.send(parts)
         # Sending may have taken in subscriptions without the descriptor showing it again.
         more = self._take_subscriptions(_TAKE_SENDING)
         if more or self._greetings:
             self._wake()
 
-    def _try(self, parts: Parts, flags: int = 0) -> bool:
-        """Send unless a matching subscriber's queue stays full; False where one does."""
-        try:
-            self._socket.send_multipart(parts, flags, copy=False)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            raise PublishError(f"sending on {self.endpoint} failed: {error}") from error
-        if parts[0] != _HEARTBEAT:
-            self._counters.messages += 1
-            self._counters.bytes += sum(map(len, parts))
-        return True
-
-    def _send_past_the_full(self, parts: Parts) -> None:
-        """Send to those who have room. The others are left out until they read again."""
-        self._socket.setsockopt(zmq.XPUB_NODROP, 0)
-        try:
-            self._try(parts)
-        finally:
-            self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-
     def _attend(self) -> None:
         """The thread: read subscriptions as they come, greet late joiners, send heartbeats."""
         with selectors.DefaultSelector() as selector:
-            selector.register(int(self._socket.getsockopt(zmq.FD)), selectors.EVENT_READ)
+            selector.register(int(self._outlet.socket.getsockopt(zmq.FD)), selectors.EVENT_READ)
             selector.register(self._wake_read, selectors.EVENT_READ)
             beat_ns = time.monotonic_ns() + self._heartbeats.interval_ns
             pause = 0.0
@@ -341,7 +317,7 @@ class Publisher:
                     if self._closed:
                         return
                     more = self._take_subscriptions(_TAKE_IDLE)
-                    self._send_greetings()
+                    self._greetings.send()
                     pause = 0.0 if more else 0.002 if self._greetings else 1.0
                 if time.monotonic_ns() >= beat_ns:
                     beat_ns = max(beat_ns, time.monotonic_ns() - self._heartbeats.interval_ns)
@@ -363,11 +339,11 @@ class Publisher:
         """Take in so many subscriptions at most, with the lock held; whether more may wait."""
         changed = more = False
         for _ in range(limit):
-            more = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+            more = self._outlet.readable
             if not more:
                 break
-            parts = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
-            changed |= len(parts) == 1 and self._take(parts[0])
+            message = self._outlet.take()
+            changed |= message is not None and self._take(message)
         if changed:
             self._wanted = {}
         return more
@@ -379,42 +355,19 @@ class Publisher:
         if data[:1] == b"\x00":
             self._subscriptions.discard(prefix)
             return True
-        self._spend(message)
+        if self._budgets is not None:
+            self._budgets.spend_message(message)
         if data[:1] != b"\x01" or not self._subscriptions.add(prefix):
-            self._counters.ignored += 1
+            self._outlet.counted.ignored += 1
             return False
         for stream in (PUBLISHER, *self._streams):
-            for kind in kinds_wanted(stream, (prefix,)) & {Kind.STATUS, Kind.TOPOLOGY}:
-                self._greet(stream, kind)
+            for kind in kinds_wanted(stream, (prefix,)) & GREETED:
+                self._greetings.ask(stream, kind)
         return True
 
-    def _spend(self, message: zmq.Frame) -> None:
-        try:
-            descriptor = int(message.get(zmq.SRCFD))
-        except zmq.ZMQError:  # it came from within this process
-            return
-        self._budgets.spend(descriptor)
-
-    def _greet(self, stream: str, kind: Kind) -> None:
-        self._greetings.setdefault((stream, kind), time.monotonic_ns() + _GREETING_PATIENCE_NS)
-
-    def _send_greetings(self) -> None:
-        """Send what late joiners wait for, as far as their queues have room."""
-        for (stream, kind), deadline in list(self._greetings.items()):
-            now = time.monotonic_ns()
-            if now - self._greeted.get((stream, kind), 0) < _GREETING_PAUSE_NS:
-                continue
-            wanted = kind in self._subscriptions.kinds(stream)
-            parts = self._greeting(stream, kind) if wanted else None
-            if parts is not None and not self._try(parts, zmq.DONTWAIT):
-                if now < deadline:
-                    return
-                self._counters.overruns += 1
-                self._send_past_the_full(parts)
-            del self._greetings[stream, kind]
-            self._greeted[stream, kind] = now
-
     def _greeting(self, stream: str, kind: Kind) -> Parts | None:
+        if kind not in self._subscriptions.kinds(stream):
+            return None
         if kind is Kind.STATUS:
             if stream not in self._heartbeats:
                 return None

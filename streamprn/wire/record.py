@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 import msgpack
 
 from streamprn.errors import InputError, WireError
-from streamprn.records import Kind
+from streamprn.records import FACE_DETAILS, Kind
 from streamprn.wire import decode, encode_faces, encode_frame, encode_topology
 from streamprn.wire.segments import SUFFIX, Limits, Segment, checksum, retire
 
@@ -39,7 +39,7 @@ _READ_BYTES: Final = 1 << 18
 #: What may wait for the disk. More is left out of the recording: a frame never waits.
 WAITING_BYTES: Final = 64 << 20
 #: How soon a recording that had to stop is tried again.
-RETRY_S: Final = 5.0
+RETRY_S: Final = 1.0
 #: How often segments are looked after.
 CARE_S: Final = 1.0
 IDLE_S: Final = 60.0
@@ -55,6 +55,7 @@ class RecordStatistics:
         frames: written.
         bytes: of those.
         lost: frames that are missing in the recording: the disk was full or too slow.
+        segments: files begun.
         waiting_bytes: for the disk, now.
         trouble: why nothing is written now, in words; "" while all is well.
     """
@@ -62,6 +63,7 @@ class RecordStatistics:
     frames: int = 0
     bytes: int = 0
     lost: int = 0
+    segments: int = 0
     waiting_bytes: int = 0
     trouble: str = ""
 
@@ -85,12 +87,12 @@ class Recorder:
         folder: made where it does not exist. Nothing in it is overwritten.
         topology: of the engine.
         kinds: what to record, of `face`, `mesh`, `depth`, `texture`, `image`; with `blendshapes`
-            the faces in these have theirs.
+            or `gaze` the faces in these have theirs.
         mesh_format: "float32", or "int16" at half the size.
         limits: how large it may grow.
 
     Raises:
-        InputError: the folder cannot be made, or `blendshapes` are the only kind.
+        InputError: the folder cannot be made, or `blendshapes` and `gaze` are the only kinds.
     """
 
     def __init__(
@@ -104,10 +106,11 @@ class Recorder:
         self.wanted = frozenset(kinds)
         self._folder = folder
         self._topology = topology
-        self._kinds = tuple(kind for kind in kinds if kind is not Kind.BLENDSHAPES)
+        self._kinds = tuple(kind for kind in kinds if kind not in FACE_DETAILS)
         if kinds and not self._kinds:
             raise InputError(
-                "record.kinds: blendshapes stand in the messages of other kinds", hint="add face"
+                f"record.kinds: {' and '.join(kinds)} stand in the messages of other kinds",
+                hint="add face",
             )
         self._mesh_format: MeshFormat = mesh_format
         self._limits = limits or Limits()
@@ -139,6 +142,7 @@ class Recorder:
             result,
             visible=Kind.FACE in self.wanted,
             blendshapes=Kind.BLENDSHAPES in self.wanted,
+            gaze=Kind.GAZE in self.wanted,
         )
         messages = [
             encode_frame(
@@ -218,6 +222,7 @@ class Recorder:
             now = time.monotonic_ns()
             first = encode_topology(stream, self._topology, 0, now, time.time_ns(), run=self._run)
             segment = self._segments[stream] = Segment(self._folder / stream, self._run, first)
+            self._statistics.segments += 1
             retire(self._folder / stream, self._limits, segment.info.file)
         return segment
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from streamprn.errors import InputError, WireError
-from streamprn.records import PUBLISHER, Kind
-from streamprn.wire import Message, StatusMessage, decode, parse_topic, peek, topic
+from streamprn.records import Kind
+from streamprn.wire import Message, StatusMessage, decode, parse_topic, peek
 from streamprn.wire.address import has_bad_port
 from streamprn.wire.bind import CurveKeys, read_public_key
 from streamprn.wire.liveness import Life, Liveness, SignsOfLife
+from streamprn.wire.topics import HEARTBEAT
 
 if TYPE_CHECKING:
     import zmq.asyncio
@@ -32,7 +33,6 @@ _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _MAX_TOPICS = 4096
 #: Messages taken from the socket in one go; a bound, so that a flood cannot hold the reader.
 _DRAIN = 256
-_HEARTBEAT = topic(PUBLISHER, Kind.STATUS)
 _RETRY_MS = 2000
 _KNOWN_KINDS = frozenset(kind.value for kind in Kind)
 
@@ -123,7 +123,7 @@ class Subscriber:
         prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
         self._heartbeat_asked = sum(map(_asks_for_heartbeat, prefixes))
         try:
-            asked = (*prefixes, _HEARTBEAT.decode("ascii"))
+            asked = (*prefixes, HEARTBEAT.decode("ascii"))
             self._socket = _connect(
                 self._context, endpoint, asked, receive_hwm, server_key, client_keys
             )
@@ -265,15 +265,15 @@ class Subscriber:
         try:
             if len(parts) < 2:
                 raise WireError("a message of one part")
-            _, kind = parse_topic(name)
+            stream, kind = parse_topic(name)
             if kind not in _KNOWN_KINDS:
                 self.counters.ignored += 1
                 return
             head = peek(parts[1].buffer)
             now = time.monotonic_ns()
-            if self._heard.note(head.run, now):
-                self._seen.clear()
-            if name == _HEARTBEAT and self._hear([part.buffer for part in parts], now):
+            if self._heard.note(stream, head.run, now):
+                self._forget(stream)
+            if name == HEARTBEAT and self._hear([part.buffer for part in parts], now):
                 return
             self._note(name, head.seq)
         except WireError as error:
@@ -302,6 +302,12 @@ class Subscriber:
         if len(self._seen) > _MAX_TOPICS:
             self._seen.popitem(last=False)
 
+    def _forget(self, stream: str) -> None:
+        """Expect any number next: what sends a stream counts anew."""
+        prefix = f"{stream}/".encode()
+        for name in [name for name in self._seen if name.startswith(prefix)]:
+            del self._seen[name]
+
     def _reject(self, error: WireError) -> None:
         self.counters.errors += 1
         self.counters.last_error = str(error)
@@ -309,7 +315,7 @@ class Subscriber:
 
 def _asks_for_heartbeat(prefix: str) -> bool:
     """Whether somebody means the publisher's heartbeat, and not just everything."""
-    return prefix != "" and _HEARTBEAT.startswith(prefix.encode())
+    return prefix != "" and HEARTBEAT.startswith(prefix.encode())
 
 
 def _connect(
@@ -325,6 +331,8 @@ def _connect(
     sub = context.socket(zmq.SUB)
     try:
         sub.setsockopt(zmq.RCVHWM, receive_hwm)
+        # What goes out are subscriptions: libzmq drops those beyond the bound without a word.
+        sub.setsockopt(zmq.SNDHWM, 0)
         sub.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
         sub.setsockopt(zmq.LINGER, 0)
         sub.setsockopt(zmq.RECONNECT_IVL, 100)

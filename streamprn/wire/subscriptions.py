@@ -11,6 +11,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import zmq
+
 from streamprn.records import Kind
 from streamprn.wire.topics import MAX_TOPIC_BYTES, kinds_wanted
 
@@ -47,6 +49,9 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self._prefixes)
+
+    def __contains__(self, prefix: bytes) -> bool:
+        return prefix in self._prefixes
 
     @property
     def full(self) -> bool:
@@ -106,6 +111,11 @@ class PeerBudgets:
         self._peers: OrderedDict[int, _Peer] = OrderedDict()
         self._next_log_s = 0.0
         self.disconnected = 0
+
+    def spend_message(self, message: zmq.Frame) -> None:
+        """Take note of a request; one that came from within this process costs nothing."""
+        with contextlib.suppress(zmq.ZMQError):
+            self.spend(int(message.get(zmq.SRCFD)))
 
     def spend(self, descriptor: int) -> None:
         """Take note of a request that came through a socket; disconnects it beyond its budget."""

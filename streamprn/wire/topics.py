@@ -37,6 +37,10 @@ def topic(stream: str, kind: Kind) -> bytes:
     return f"{stream}/{kind.value}".encode("ascii")
 
 
+#: Of the publisher's own heartbeats.
+HEARTBEAT = topic(PUBLISHER, Kind.STATUS)
+
+
 def parse_topic(data: bytes) -> tuple[str, str]:
     """The stream and the kind of a topic; the kind may be one that this version does not know.
 

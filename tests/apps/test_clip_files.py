@@ -20,10 +20,11 @@ from PIL import Image
 
 from streamprn import cli
 from streamprn.apps import images, outputs
+from streamprn.apps.clip_writing import ClipWriter
 from streamprn.apps.files import write_whole
 from streamprn.apps.images import IMAGE_SUFFIXES
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
-from streamprn.apps.video import ClipReader, ClipWriter, open_clip
+from streamprn.apps.video import ClipReader, open_clip
 from streamprn.cli.parser import Parser, with_odd_paths
 from streamprn.errors import InputError
 from streamprn.source.content import Content, is_clip, judge_file
@@ -180,7 +181,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from streamprn import cli
-from streamprn.apps.video import ClipWriter
+from streamprn.apps.clip_writing import ClipWriter
 from streamprn.cli import doctor, signals
 
 def run(args):

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from streamprn.apps.video import ClipReader, ClipWriter, open_clip
+from streamprn.apps.clip_writing import ClipWriter
+from streamprn.apps.video import ClipReader, open_clip
 from tests.support.media import Seen, evenly, make_media, seen_in
 
 UNEVEN = [0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.6, 0.64, 0.9, 1.4]

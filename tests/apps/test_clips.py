@@ -8,10 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from streamprn.apps.clip_writing import ClipWriter
 from streamprn.apps.clips import swap_clip
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
 from streamprn.apps.swapping import FaceSwapper, PartMask, ReferenceFace
-from streamprn.apps.video import ClipReader, ClipWriter
+from streamprn.apps.video import ClipReader
 from streamprn.errors import InputError
 from tests.support import clips
 

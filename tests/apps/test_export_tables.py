@@ -42,11 +42,11 @@ def test_a_table_begins_with_the_columns_of_openface_and_has_none_of_a_wrong_mea
     header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
     assert header == list(COLUMNS)
     openface = ["frame", "face_id", "timestamp", "confidence", "success"]
-    openface += ["pose_Rx", "pose_Ry", "pose_Rz"]
+    openface += [f"pose_{part}{axis}" for part in "TR" for axis in "xyz"]
     openface += [f"{axis}_{index}" for axis in "xy" for index in range(68)]
     assert header[: len(openface)] == openface
-    # Millimetres and gaze are not known, so nothing may be called by those names.
-    assert not {"X_0", "Y_0", "Z_0", "pose_Tx", "gaze_0_x", "AU01_r"} & set(header)
+    # Landmarks in millimetres and gaze are not recorded: nothing may be called by those names.
+    assert not {"X_0", "Y_0", "Z_0", "gaze_0_x", "AU01_r"} & set(header)
 
 
 def test_the_rows_hold_what_was_recorded(recording, tmp_path):

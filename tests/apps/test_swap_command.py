@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from streamprn import cli
 from streamprn.apps import images
@@ -39,6 +41,32 @@ def test_swap_writes_a_clip(files: Path) -> None:
         assert len(list(clip.frames())) == 5
 
 
+def two_streams(path: Path) -> None:
+    """A video whose default stream is grey, and whose other one shows a face."""
+    shown = clips.draw([clips.place(160, 120, 1.2)], 320, 240)
+    with av.open(str(path), "w") as out:
+        made = [out.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream, marked in zip(made, (True, False), strict=True):
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            stream.disposition = Disposition.default if marked else Disposition(0)
+        for stream, image in zip(made, (np.full_like(shown, 90), shown), strict=True):
+            for _ in range(3):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+            out.mux(stream.encode())
+
+
+def test_another_stream_of_a_clip_may_be_named(files: Path) -> None:
+    two_streams(files / "two.mkv")
+    arguments = ["two.mkv", "reference.png", "out.mp4"]
+    assert cli.main(["swap", *arguments]) == 1
+    assert cli.main(["swap", *arguments, "--video-stream", "1"]) == 0
+    assert cli.main(["edit", *arguments, "--video-stream", "1", "--part", "eyes"]) == 0
+    assert cli.main(["reconstruct", "two.mkv", "out", "--pose"]) == 1
+    again = ["reconstruct", "two.mkv", "out", "--pose", "--skip-existing", "--video-stream", "1"]
+    assert cli.main(again) == 0
+    assert len(list((files / "out").rglob("pose.json"))) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -46,6 +74,22 @@ def test_swap_writes_a_clip(files: Path) -> None:
         (["swap", "grey.png", "reference.png", "out.png"], "no face found"),
         (["swap", "clip.mp4", "reference.png", "out.gif"], "no video can be written"),
         (["swap", "target.png", "reference.png", "target.png"], "would overwrite an input"),
+        (
+            ["swap", "clip.mp4", "reference.png", "out.mp4", "--video-stream", "1"],
+            "clip.mp4: has 1 video stream, and no number 1",
+        ),
+        (
+            ["swap", "clip.mp4", "reference.png", "out.mp4", "--video-stream", "-1"],
+            "expected a whole number from 0 to 255",
+        ),
+        (
+            ["swap", "target.png", "reference.png", "out.mp4"],
+            "target.png: is a picture, and out.mp4 would be a video",
+        ),
+        (
+            ["swap", "target.png", "reference.png", "out.png", "--video-stream", "0"],
+            "target.png: is a picture",
+        ),
         (["swap", "missing.png", "reference.png", "out.png"], "missing.png: no such file"),
         (["edit", "target.png", "reference.png", "out.png", "--part", "ears"], "part 'ears'"),
         (["edit", "target.png", "reference.png", "out.png"], "--part"),

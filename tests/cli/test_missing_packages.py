@@ -43,6 +43,8 @@ def without(monkeypatch):
             ["scikit-image, which is not installed", "pip install scikit-image", "streamprn run V"],
         ),
         ("skimage", ["bench"], ["pip install scikit-image"]),
+        ("pythonosc", ["bridge", "vmc"], ["VMC needs the package python-osc", "streamprn[bridge]"]),
+        ("paho", ["bridge", "mqtt"], ["MQTT needs the package paho-mqtt", "streamprn[bridge]"]),
         ("matplotlib", ["bench", "x.mp4", "--plot", "x.png"], ["pip install matplotlib"]),
         (
             "onnx",
@@ -84,7 +86,11 @@ def test_a_missing_key_file_is_refused_before_the_engine_is_opened(streamprn, el
 
 @pytest.mark.parametrize(
     ("example", "missing", "hint"),
-    [("subscriber.py", "msgpack", "pip install pyzmq msgpack"), ("tracker.py", "cv2", "pip inst")],
+    [
+        ("subscriber.py", "msgpack", "pip install pyzmq msgpack"),
+        ("tracker.py", "cv2", "pip inst"),
+        ("ros2_bridge.py", "rclpy", "set up ROS 2"),
+    ],
 )
 def test_an_example_says_what_it_lacks(example, missing, hint):
     code = f"import runpy, sys; sys.modules[{missing!r}] = None; sys.argv = [{example!r}]\n"

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 import streamprn as package
-from streamprn.cli import COMMANDS, main
+from streamprn.cli import COMMANDS, main, whole_parser
 from streamprn.cli import doctor as doctor_command
-from streamprn.cli.parser import subcommands
+from streamprn.cli.parser import subcommands, tree
 
 
 def test_help_lists_every_command_with_examples(streamprn):
@@ -38,6 +38,14 @@ def test_every_command_has_a_module_and_help_with_examples(streamprn, command):
     assert "examples:\n" in done.out
     assert f"  streamprn {command.name}" in done.out
     assert "--verbose" in done.out
+
+
+def test_help_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parsers = list(tree(whole_parser()))
+    assert len(parsers) > len(COMMANDS)
+    for parser in parsers:
+        assert [line for line in parser.format_help().splitlines() if len(line) > 80] == []
 
 
 def test_asking_for_the_version(streamprn):
@@ -91,10 +99,7 @@ def test_verbose_may_stand_before_or_after_the_command(streamprn):
 
 
 def test_nested_commands_take_verbose_too():
-    from streamprn.cli import _build
-
-    parser, _ = _build(next(command for command in COMMANDS if command.name == "engine"))
-    for name, action in subcommands(subcommands(parser)["engine"]).items():
+    for name, action in subcommands(subcommands(whole_parser())["engine"]).items():
         assert "--verbose" in action.format_help(), name
 
 
@@ -184,3 +189,19 @@ def test_the_return_value_is_the_exit_code():
         [sys.executable, "-m", "streamprn", "rnu"], check=False, capture_output=True
     )
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [["engine", "list"], ["doctor", "--json"]])
+def test_an_output_that_is_full_is_said_in_one_line(arguments):
+    program = f"import sys; from streamprn.cli import main; sys.exit(main({arguments}))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "the output cannot be written: No space left on device" in line

@@ -10,15 +10,14 @@ import av
 import numpy as np
 import pytest
 
-from streamprn.cli import COMMANDS, _build
+from streamprn.cli import whole_parser
 from streamprn.cli.run import config_from
 from streamprn.config import Config, load_config
 from streamprn.wire.record import read
 
 
 def _args(*arguments):
-    command = next(command for command in COMMANDS if command.name == "run")
-    return _build(command)[0].parse_args(["run", *map(str, arguments)])
+    return whole_parser().parse_args(["run", *map(str, arguments)])
 
 
 def test_flags_override_the_file_and_sources_replace_its_sources(elsewhere):

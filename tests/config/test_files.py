@@ -1,5 +1,6 @@
 """Configuration files: YAML errors with their line, documents that are up to date."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,11 @@ def test_anchors_and_merge_keys_work(load):
 def test_a_file_that_cannot_be_read_says_why_and_what_to_do(tmp_path, name):
     with pytest.raises(ConfigError, match=r"cannot read the configuration.*--write-config"):
         load_config(tmp_path / name)
+
+
+@pytest.mark.parametrize("bracket", ["[", "{a: ", "[{"])
+def test_brackets_without_end_are_refused_at_once(load, bracket):
+    began = time.process_time()
+    with pytest.raises(ConfigError, match="more than 32 brackets within each other"):
+        load(bracket * 200_000)
+    assert time.process_time() - began < 5

@@ -69,6 +69,29 @@ def _logged(text: str) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"rtsp:/admin:{SECRET}@cam/x",
+        f"rtsp//admin:{SECRET}@cam/x",
+        f"RTSP:admin:{SECRET}@cam/x",
+        f"rtsp:\\\\admin:{SECRET}@cam\\x",
+        f"http:/u:a@{SECRET}@cam/x",
+        f"admin:{SECRET}@cam/x",
+        f"admin:p/{SECRET}@[::1]:554/x",
+        f"file://admin:{SECRET}@cam/x.mp4",
+        f"rtmp://cam/live/12{SECRET}3456{SECRET}",
+        f"http://cam/12{SECRET}3456{SECRET}.m3u8",
+        f"http://cam/12{SECRET}3456{SECRET}.{SECRET}.{SECRET}/index.m3u8",
+    ],
+)
+def test_a_slip_in_an_address_shows_no_password(text):
+    assert SECRET not in redact_text(f"streamprn: error: {text}: no such file (check the path)")
+    assert SECRET not in str(InputError(f"{text}: no such file"))
+    if "://cam" in text:
+        assert SECRET not in default_name(text)
+
+
 @given(scheme=SCHEME, user=users(), host=HOST, path=st.sampled_from(["", "/", "/live", "/a?ch=1"]))
 @example("rtsp", f"admin:p@ss/{SECRET}", "host", "/x")
 @example("rtsp", f"admin:1/{SECRET}", "host", "/x")
@@ -150,6 +173,9 @@ def test_the_header_that_ffmpeg_makes_of_a_password_is_known():
         "tcp://HOST:PORT, ipc://PATH or inproc://NAME",
         "tcp://*:5870, and http://127.0.0.1:8088/docs.",
         "file:///home/me/clip@2x.mp4",
+        "C:\\Users\\me@home\\clip.mp4: no such file",
+        "[rtsp @ 0x55d0] 12:30:05 me@home",
+        "lavfi:testsrc@left=rate=30",
         "(rtsp://cam/x)",
         "binding to 'tcp://127.0.0.1:port'",
     ],
@@ -160,3 +186,5 @@ def test_what_holds_no_secret_is_left_alone(text):
 
 def test_a_text_of_any_length_is_read_quickly():
     assert redact_text("a" * 200_000 + "://") == "a" * 200_000 + "://"
+    for many in ("rtsp:" * 40_000, "ab:" * 70_000, "a:b@ " * 40_000, "x" * 200_000):
+        assert redact_text(f"@ {many}")

@@ -96,7 +96,7 @@ def test_the_defaults_are_valid_and_have_no_source():
         ({"sources": [{"uri": "a", "options": {"b": []}}]}, ["sources.0.options.b"]),
         (
             {"sources": [{"uri": "a", "backoff_initial_s": 9}]},
-            ["sources.0.backoff_max_s: got 8.0", "backoff_initial_s (9.0) or more"],
+            ["sources.0.backoff_max_s: got 1.0", "backoff_initial_s (9.0) or more"],
         ),
         (
             {"sources": [{"uri": "a", "name": "x"}, {"uri": "b", "name": "x"}]},

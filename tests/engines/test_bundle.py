@@ -1,6 +1,7 @@
 import hashlib
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_a_manifest_that_is_no_yaml_mapping_is_refused(folder, text, message):
     [
         ({"topologie": "x"}, "topologie: unknown key (did you mean 'topology'?)"),
         ({"crop__sise": 3}, "crop.sise: unknown key (did you mean 'size'?)"),
-        ({"networks__int4": "x"}, "networks.int4: unknown key (known keys: fp32, fp16)"),
+        ({"networks__half": "x"}, "networks.half: unknown key (known keys: fp32, fp16, int8)"),
         ({"licence": None}, "the key 'licence' is missing (SPDX name or a sentence)"),
         ({"crop__size": None}, "crop: the key 'size' is missing"),
         ({"crop__size": "big"}, "crop.size: got the text 'big', expected a whole number"),
@@ -240,3 +241,57 @@ def test_a_wrong_key_of_the_detectors_is_named(tmp_path, old, new, message):
 def test_loading_a_manifest_reads_no_network(folder):
     (folder / "network.onnx").write_bytes(b"")
     assert Bundle.load(folder).name == "facemesh"
+
+
+def npz(path, *members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+
+
+def npy(header):
+    text = header.encode().ljust(118 + len(header) // 64 * 64) + b"\n"
+    return b"\x93NUMPY\x02\0" + len(text).to_bytes(4, "little") + text
+
+
+@pytest.mark.parametrize("file", ["topology.npz", "operator.npz"])
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("format.npy", npy("[" * 9000)),
+        ("format.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1 << 60,)}")),
+        (
+            "format.npy",
+            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1152921504606846976,)}"),
+        ),
+        ("format.npy", npy("{'descr': '|O', 'fortran_order': False, 'shape': ()}") + b"cos\n."),
+        ("format", b"1"),
+        ("format.npy", b""),
+    ],
+)
+def test_a_damaged_array_file_is_one_clear_line(folder, file, member):
+    npz(folder / file, member)
+    assert str(folder / file) in refused(folder)
+
+
+def test_an_array_file_that_unpacks_to_gigabytes_is_refused_before_it_does(folder):
+    npz(folder / "topology.npz", ("format.npy", bytes(300 << 20)))
+    assert "more than 256 MiB once it is unpacked" in refused(folder)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
+    outside = shutil.move(folder / "topology.npz", tmp_path / "topology.npz")
+    (folder / "topology.npz").symlink_to(outside)
+    assert "a link out of the engine's folder" in refused(folder)
+
+
+def test_a_link_within_the_folder_is_followed(folder):
+    (folder / "topology.npz").rename(folder / "t.npz")
+    (folder / "topology.npz").symlink_to("t.npz")
+    assert Bundle.load(folder).topology().vertex_count > 0
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_one_clear_line(folder, name):
+    change(folder, topology=name)
+    assert "cannot be used" in refused(folder)

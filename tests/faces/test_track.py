@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamprn.engines.protocol import CropRule
-from streamprn.faces.track import FaceTracker, TrackRules, is_plausible
+from streamprn.faces.track import FaceTracker, TrackRules, is_plausible, on_one_head
 from streamprn.records import Detection, Roi
 
 RULE = CropRule(192, 192.0, 1.5, square="max")
@@ -116,6 +116,20 @@ def test_a_map_that_is_not_finite_is_no_face(bad):
 def test_a_roi_overlaps_itself_wholly_and_has_not_changed(roi):
     assert roi.overlap(roi) == pytest.approx(1.0)
     assert roi.change_to(roi) == 0.0
+
+
+@given(rois, rois)
+def test_that_two_faces_share_a_head_is_said_by_both(a, b):
+    assert on_one_head(a, b) == on_one_head(b, a)
+    assert on_one_head(a, a)
+    assert on_one_head(a, b) >= (a.overlap(b) > 0.4)
+
+
+def test_heads_side_by_side_are_two_and_a_mesh_within_a_head_is_none():
+    face = Roi(100, 100, 150, 0)
+    assert not on_one_head(face, Roi(200, 100, 150, 0))  # cheek to cheek
+    assert not on_one_head(face, Roi(168, 90, 50, 0))  # someone far behind, beside the cheek
+    assert on_one_head(face, Roi(110, 130, 80, 2.5))
 
 
 @given(rois, rois)

@@ -64,7 +64,58 @@ def test_damage_in_the_cache_ends_nothing(elsewhere):
     code = BOUNDS.format(before="")
     again = run(code, STREAMPRN_HOME="/dev/null/x", TMPDIR=str(folder))
     assert again.stdout.startswith(f"7.0\n{home}")
-    assert "compiled without its cache" in again.stderr
+    assert "its cache is damaged, and is made anew" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: b"cnosuchmodule\nthing\n.",  # raises ImportError
+        lambda data: b"c__builtin__\nint\n(S'x'\ntR.",  # raises ValueError
+        lambda data: data[:100] + bytes(len(data) - 100),
+        lambda data: data[: len(data) // 2],
+    ],
+)
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_whatever_a_cache_file_holds_it_is_made_anew(monkeypatch, tmp_path, suffix, spoil):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert _jit.cpu_loop()(_twice)(21) == 42
+    (file,) = tmp_path.rglob(f"*{suffix}")
+    good = file.read_bytes()
+    file.write_bytes(spoil(good))
+    assert _jit.cpu_loop()(_twice)(21) == 42
+    (file,) = tmp_path.rglob(f"*{suffix}")
+    assert len(file.read_bytes()) >= len(good) // 2 > 100
+    again = _jit.cpu_loop()(_twice)
+    assert again(21) == 42
+    assert again.stats.cache_hits
+
+
+def _twice(value):
+    return 2 * value
+
+
+def test_a_cache_that_others_can_write_is_not_used_and_that_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(tmp_path))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o770)
+    assert paths.writable(shared) == tmp_path / f"streamprn-{os.getuid()}" / "shared"
+    assert "what is cached is code: not used" in caplog.text
+    private = tmp_path / "private"
+    private.mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(private)
+    assert paths.writable(tmp_path / "link") == tmp_path / "link"
+
+
+def test_a_cache_of_another_user_is_not_used(tmp_path, monkeypatch):
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder away")
+    monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(tmp_path))
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    assert paths.writable(tmp_path / "theirs") == tmp_path / f"streamprn-{os.getuid()}" / "theirs"
 
 
 def test_an_unwritable_cache_of_numba_is_replaced_too(monkeypatch, tmp_path):

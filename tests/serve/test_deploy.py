@@ -90,14 +90,13 @@ def test_the_compose_file_mounts_what_there_is_and_its_settings_are_taken():
 
 @pytest.mark.parametrize("name", ["Dockerfile", "deploy/Dockerfile.gpu"])
 def test_an_image_runs_as_nobody_with_rights_and_its_program_takes_its_arguments(name):
-    from streamprn.cli import COMMANDS, _build
+    from streamprn.cli import whole_parser
 
     text = (ROOT / name).read_text()
     assert "\nUSER 10001:10001\n" in text
     lines = re.findall(r"^(?:ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE)
     program, *arguments = [word for line in lines for word in json.loads(line)]
-    run = next(command for command in COMMANDS if command.name == "run")
-    args = _build(run)[0].parse_args(arguments)
+    args = whole_parser().parse_args(arguments)
     assert (program, str(args.config)) == ("streamprn", "/etc/streamprn/config.yaml")
     extras = set(re.search(r"'/src\[([\w,]+)\]'", text).group(1).split(","))
     assert "serve" in extras

@@ -322,7 +322,7 @@ def test_a_token_is_taken_only_from_a_file_of_ones_own(token_file, tmp_path):
     token_file.chmod(0o600)
     for text in ("", "short", "two words of a long token", "x" * 5000):
         token_file.write_text(text)
-        with pytest.raises(InputError, match="holds no token"):
+        with pytest.raises(InputError, match=r"holds no token|too long for a token"):
             read_token(token_file)
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="no token can be read"):

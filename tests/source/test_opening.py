@@ -10,6 +10,9 @@ import pytest
 from streamprn.config import SourceConfig, resolve
 from streamprn.source.opening import _target
 
+#: What FFmpeg is told of every source.
+ALWAYS = {"max_pixels": str(SourceConfig("x").max_pixels)}
+
 
 def target(text, **settings):
     return _target(SourceConfig(text, **settings), resolve(text))
@@ -18,11 +21,15 @@ def target(text, **settings):
 def test_a_path_is_opened_as_a_path_whatever_its_characters(tmp_path):
     odd = tmp_path / "a b#c%d:e.mkv"
     odd.touch()
-    assert target(str(odd)) == (f"file:{odd}", None, {"pattern_type": "none"})
+    assert target(str(odd)) == (f"file:{odd}", None, ALWAYS | {"pattern_type": "none"})
 
 
 def test_further_options_go_to_ffmpeg(tmp_path):
-    assert target("lavfi:testsrc2", options={"a": "b"}) == ("testsrc2", "lavfi", {"a": "b"})
+    assert target("lavfi:testsrc2", options={"a": "b"}) == (
+        "testsrc2",
+        "lavfi",
+        ALWAYS | {"a": "b"},
+    )
     options = target("rtsp://cam/x", rtsp_transport="udp", options={"probesize": "500"})[2]
     assert (options["rtsp_transport"], options["probesize"]) == ("udp", "500")
 
@@ -33,7 +40,7 @@ def test_a_webcam_number_is_a_device_path():
     assert target("/dev/v4l/by-id/usb-video-index0") == (
         "/dev/v4l/by-id/usb-video-index0",
         "v4l2",
-        {},
+        ALWAYS,
     )
 
 

@@ -118,6 +118,39 @@ def test_refusals_are_tried_soon_at_first_and_wrong_passwords_are_not():
     assert max(backoff.next_s() for _ in range(12)) <= 8.0
 
 
+@pytest.mark.parametrize(
+    ("refusal", "away", "here", "often"),
+    [
+        ("no such path", {"path": "/away"}, {"path": "/live"}, True),
+        # Cameras lock an account after a few wrong passwords.
+        ("refuses the credentials", {"credentials": ("a", "b")}, {"credentials": None}, False),
+    ],
+)
+def test_what_worked_and_is_refused_is_tried_again_as_often_as_what_is_away(
+    clip, play, refusal, away, here, often
+):
+    with RtspServer([clip.path]) as server:
+        player = play(server.url, backoff_initial_s=0.05, backoff_max_s=0.1, backoff_refused_s=30.0)
+        player.take(3)
+        _set(server, away)
+        server.drop_clients()
+        player.wait_for(SourceState.RECONNECTING)
+        tries = player.states.count(SourceState.CONNECTING)
+        time.sleep(2.5)
+        tries = player.states.count(SourceState.CONNECTING) - tries
+        assert any(refusal in report.cause for report in player.reports)
+        assert tries >= 10 if often else tries <= 7
+        _set(server, here)
+        if often:
+            player.channel.clear()
+            assert len(player.take(3)) == 3
+
+
+def _set(server, switches):
+    for name, value in switches.items():
+        setattr(server, name, value)
+
+
 def test_damaged_pictures_are_counted_and_skipped(clip, play):
     with RtspServer([clip.path], fps=60, corrupt=0.2) as server:
         player = play(server.url, capacity=200)
@@ -178,7 +211,7 @@ def test_a_server_that_never_answers_is_given_up_in_time(play):
 def test_stopping_interrupts_the_delay_between_connections(play):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    player = play(f"rtsp://127.0.0.1:{port}/x", backoff_initial_s=8.0)
+    player = play(f"rtsp://127.0.0.1:{port}/x", backoff_initial_s=8.0, backoff_max_s=8.0)
     assert "connection refused" in player.wait_for(SourceState.RECONNECTING).cause
     assert player.stop() < 0.2
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from streamprn.apps.video import ClipReader
+from streamprn.apps.video import ClipReader, open_clip
 from streamprn.errors import InputError
 from streamprn.records import SourceState
 
@@ -76,13 +76,29 @@ def test_a_setting_names_another_one(tmp_path, play):
     (frame, *_) = play(str(path), video_stream=0).take()
     assert frame.image.width == 64
     player = play(str(path), video_stream=2)
-    assert "has 2 video streams, and no number 2" in player.wait_for(SourceState.FAILED).cause
+    words = "has 2 video streams, and no number 2"
+    assert words in player.wait_for(SourceState.FAILED).cause
+    with open_clip(path, 0) as clip:
+        assert next(clip.frames()).rgb.shape == (48, 64, 3)
+    with pytest.raises(InputError, match=words):
+        open_clip(path, 2)
 
 
 def test_a_cover_alone_is_no_film_but_may_be_asked_for(tmp_path, play):
     path = write(tmp_path / "song.mp4", [COVER])
     cause = play(str(path)).wait_for(SourceState.FAILED).cause
     assert "holds no video (it has a cover picture only)" in cause
-    with pytest.raises(InputError, match="has no picture track"):
+    with pytest.raises(InputError, match="holds no video"):
         ClipReader(path)
     assert len(play(str(path), video_stream=0).take()) == 1
+    with ClipReader(path, 0) as clip:
+        assert len(list(clip.frames())) == 1
+
+
+def test_a_clip_without_a_decoder_is_said_to_have_none(tmp_path, play):
+    path = write(tmp_path / "odd.mkv", [SMALL])
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_QUITE/NEW/ONE"))
+    words = "FFmpeg has no decoder for its video"
+    assert words in play(str(path)).wait_for(SourceState.FAILED).cause
+    with pytest.raises(InputError, match=words):
+        ClipReader(path)

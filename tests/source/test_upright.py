@@ -12,7 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from streamprn.apps import images
-from streamprn.apps.video import ClipReader
+from streamprn.apps.video import ClipReader, open_clip
+from streamprn.errors import InputError
+from streamprn.records import SourceState
 from streamprn.source.orientation import EXIF_ORIENTATIONS, stored_orientation
 from streamprn.source.stills import decode_with_alpha
 from tests.support.clips import astronaut
@@ -226,18 +228,53 @@ def test_the_density_of_a_picture_does_not_stretch_it(tmp_path, play):
     assert play(str(path)).take()[0].image.rgb.shape == (24, 40, 3)
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [("webp", "WEBP"), ("avif", "AVIF")])
-def test_an_animation_that_ffmpeg_does_not_play_is_said(tmp_path, play, caplog, suffix, kind):
+def animation(path, kind):
     first, *rest = (Image.fromarray(np.full((24, 40, 3), 90 * n, np.uint8)) for n in range(3))
-    path = tmp_path / f"a.{suffix}"
-    first.save(path, kind, save_all=True, append_images=rest, duration=100)
-    (frame,) = play(str(path)).take()
+    first.save(path, kind, save_all=True, append_images=rest, duration=[100, 200, 300], loop=0)
+    return path
+
+
+def test_of_an_animation_in_a_folder_the_first_picture_is_shown(tmp_path, play, caplog):
+    animation(tmp_path / "a.webp", "WEBP")
+    (frame,) = play(str(tmp_path)).take()
     assert frame.image.rgb.max() < 8
     assert "the first picture is shown" in caplog.text
 
 
-def test_an_animated_gif_is_played(tmp_path, play):
-    first, *rest = (Image.fromarray(np.full((24, 40, 3), 90 * n, np.uint8)) for n in range(3))
-    first.save(tmp_path / "a.gif", "GIF", save_all=True, append_images=rest, duration=100)
-    shown = [int(frame.image.rgb.mean()) for frame in play(str(tmp_path / "a.gif")).take()]
-    assert shown == [0, 90, 180]
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_an_animation_is_played_with_its_times(tmp_path, play, kind):
+    frames = play(str(animation(tmp_path / f"a.{kind.lower()}", kind)), capacity=9).take()
+    shown = [int(frame.image.rgb.mean()) for frame in frames]
+    assert np.abs(np.array(shown) - [0, 90, 180]).max() < 8
+    assert [round(frame.pts_ns / 1e6) for frame in frames] == [0, 100, 300]
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_an_animation_is_played_again_after_its_last_picture(tmp_path, play, kind):
+    player = play(str(animation(tmp_path / f"a.{kind.lower()}", kind)), loop=True)
+    times = [round(frame.pts_ns / 1e6) for frame in player.take(6)]
+    assert times == [0, 100, 300, 600, 700, 900]
+    player.stop()
+
+
+def test_a_broken_picture_of_an_animation_costs_one_picture(tmp_path, play):
+    path = animation(tmp_path / "a.webp", "WEBP")
+    data = bytearray(path.read_bytes())
+    second = data.find(b"ANMF", data.find(b"ANMF") + 4)
+    data[second + 32 : second + 40] = bytes(8)
+    path.write_bytes(data)
+    player = play(str(path))
+    assert [round(frame.pts_ns / 1e6) for frame in player.take()] == [0, 300]
+    assert player.reader.counters.corrupt == 1
+    with open_clip(path) as clip:
+        assert [round(1000 * frame.time) for frame in clip.frames()] == [0, 300]
+        assert clip.broken == 1
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_an_animation_has_one_video_stream(tmp_path, play, kind):
+    path = animation(tmp_path / f"a.{kind.lower()}", kind)
+    words = "has 1 video stream, and no number 1"
+    assert words in play(str(path), video_stream=1).wait_for(SourceState.FAILED).cause
+    with pytest.raises(InputError, match=words):
+        open_clip(path, 1)

@@ -196,7 +196,7 @@ def test_standard_input_can_be_read_once():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other screens")
 def test_a_screen_that_is_not_there_is_one_line(play):
-    player = play("screen::97", backoff_initial_s=5.0)
+    player = play("screen::97", backoff_initial_s=5.0, backoff_max_s=5.0)
     cause = player.wait_for(SourceState.RECONNECTING).cause
     assert cause.startswith("screen::97: no screen to capture")
 

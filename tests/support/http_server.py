@@ -32,7 +32,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         path = self.path.partition("?")[0]
         with contextlib.suppress(OSError):
-            if path == "/mjpeg":
+            if owner.away:
+                self.send_error(404)
+            elif path == "/mjpeg":
                 self._mjpeg()
             elif path == "/snap.jpg" and owner.jpegs:
                 self._send(owner.jpegs[(len(owner.requests) - 1) % len(owner.jpegs)], "image/jpeg")
@@ -72,12 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
-        due = time.monotonic()
+        due, era = time.monotonic(), owner.era
         while not owner.done.is_set():
             for jpeg in owner.jpegs:
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
                 due += 1 / owner.fps
+                if owner.era != era:
+                    return
                 if owner.done.wait(max(due - time.monotonic(), 0)):
                     return
 
@@ -104,6 +108,10 @@ class HttpServer:
         ranges: whether parts of files may be asked for.
         tls: to serve https with.
         broadcast: what `/broadcast` sends, as a live MPEG-TS encoder does.
+        port: to listen on; 0 takes any free one.
+
+    Attributes:
+        away: while set, everything is answered with 404.
 
     `/snap.jpg` gives one picture for each request, the next one every time.
     """
@@ -118,6 +126,7 @@ class HttpServer:
         ranges: bool = False,
         broadcast: bytes = b"",
         tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.jpegs = [cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes() for image in images]
         self.folder = folder
@@ -126,8 +135,10 @@ class HttpServer:
         self.ranges = ranges
         self.broadcast = broadcast
         self.requests: list[str] = []
+        self.away = False
+        self.era = 0
         self.done = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.owner = self
         self._scheme = "http"
         if tls is not None:
@@ -148,6 +159,10 @@ class HttpServer:
         self._server.shutdown()
         self._thread.join(5)
         self._server.server_close()
+
+    def drop(self) -> None:
+        """Close every connection that plays MJPEG; new ones are welcome."""
+        self.era += 1
 
     def url(self, path: str, user: str = "") -> str:
         host = f"127.0.0.1:{self._server.server_port}"

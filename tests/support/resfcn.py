@@ -62,11 +62,11 @@ def settled(arrays: Arrays, landmarks: np.ndarray) -> Arrays:
     The landmarks of a random map are scattered; here their box is that of a face which fits the
     crop, or tracking would lose it within a few frames.
     """
-    from streamprn.engines.runtimes.openvino import import_quietly
+    from streamprn.engines.runtimes.openvino import shared_core
 
     last = f"{DECODER[-1].name}/BatchNorm"
     arrays = arrays | {f"{last}/moving_variance": np.full(3, 1e4, np.float32)}
-    core = import_quietly().Core()
+    core = shared_core()
     model = core.read_model(graph.build(arrays).SerializeToString())
     crop = np.float32(data.astronaut()[None, :256, 96:352]) / 255
     maps = core.compile_model(model, "CPU")(crop)[0].reshape(-1, 3)[landmarks].astype(np.float64)

@@ -86,10 +86,15 @@ class RtspServer:
         corrupt: probability that a slice loses its tail and gets wrong bytes.
         fps: pictures per second; None: the clip's own.
         first: number of the picture that a client gets first, as in the middle of a broadcast.
+        port: to listen on; 0 takes any free one.
+        pausing: whether it knows PAUSE, after which the next PLAY begins with a key frame.
 
     Attributes:
         stalled: while set, clients stay connected and get nothing.
         mute: while set, requests are read and never answered.
+        loss: probability that a packet is left out.
+        shift: added to the time stamps of all pictures, in ticks of 90 kHz.
+        tracks: what is played; changed at once where others are put there.
         requests: methods received so far.
     """
 
@@ -104,6 +109,8 @@ class RtspServer:
         corrupt: float = 0.0,
         fps: float | None = None,
         first: int = 0,
+        port: int = 0,
+        pausing: bool = False,
     ) -> None:
         self.tracks = [Track.load(clip) for clip in clips]
         self.path = path
@@ -113,9 +120,12 @@ class RtspServer:
         self.corrupt = corrupt
         self.fps = fps
         self.first = first
-        self.port = 0
+        self.port = port
+        self.pausing = pausing
         self.stalled = False
         self.mute = False
+        self.loss = 0.0
+        self.shift = 0
         self.requests: list[str] = []
         self.pictures_sent = 0
         self.random = random.Random(1)
@@ -259,10 +269,15 @@ class _Client:
             self.reply(headers, "200 OK", [f"Content-Base: {url}/"], self.sdp())
         elif method == "SETUP":
             self.reply(headers, "200 OK", [self.setup(headers["transport"]), "Session: 7"])
+        elif method == "PAUSE" and not self.server.pausing:
+            self.reply(headers, "405 Method Not Allowed", [])
         else:
+            if method == "PAUSE" and self.player is not None:
+                self.player.cancel()
             self.reply(headers, "200 OK", ["Session: 7"])
-            if method == "PLAY" and self.player is None:
-                self.player = asyncio.ensure_future(self.play())
+            if method == "PLAY" and (self.player is None or self.server.pausing):
+                first = self.server.first if self.player is None else 0
+                self.player = asyncio.ensure_future(self.play(first))
             elif method == "TEARDOWN":
                 self.writer.close()
 
@@ -325,15 +340,17 @@ class _Client:
         own = self.udp.getsockname()[1]
         return f"Transport: {transport};server_port={own}-{own + 1}"
 
-    async def play(self) -> None:
+    async def play(self, first: int) -> None:
         loop = asyncio.get_running_loop()
         due, stamp, number = loop.time(), 0, 0
-        tracks = self.server.tracks
-        while self.server.loop or number < len(tracks):
+        while self.server.loop or number < len(self.server.tracks):
+            tracks = self.server.tracks
             track = tracks[number % len(tracks)]
             number += 1
             step = 1 / (self.server.fps or track.fps)
-            for picture in track.pictures[self.server.first if number == 1 else 0 :]:
+            for picture in track.pictures[first if number == 1 else 0 :]:
+                if self.server.tracks is not tracks:
+                    break
                 await self.send_picture(track, picture, stamp)
                 stamp = (stamp + round(_CLOCK * step)) & 0xFFFFFFFF
                 due += step
@@ -360,8 +377,11 @@ class _Client:
         return unit[:keep] + self.server.random.randbytes(max(len(unit) // 3, 8))
 
     def send_packet(self, payload: bytes, stamp: int, *, last: bool) -> None:
+        stamp = (stamp + self.server.shift) & 0xFFFFFFFF
         head = struct.pack(">BBHII", 0x80, 96 | last << 7, self.sequence, stamp, 0x1234)
         self.sequence = (self.sequence + 1) & 0xFFFF
+        if self.server.loss and self.server.random.random() < self.server.loss:
+            return
         packet = head + payload
         if self.udp is None:
             self.writer.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)

@@ -9,12 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
+from streamprn.camera import Camera, MetricPose
 from streamprn.engines.topology import PARTS, Topology
 from streamprn.kernels.quantise import quantise
 from streamprn.records import (
+    Eye,
     Frame,
     FrameImage,
     FrameResult,
+    Gaze,
     MeshPoints,
     Pose,
     QuantisedVertices,
@@ -55,10 +58,25 @@ class GivenFace:
     depth: np.ndarray
     blendshapes: np.ndarray | None
     mesh_points: MeshPoints | None = None
+    gaze: Gaze | None = None
 
     @cached_property
     def quantised_vertices(self) -> QuantisedVertices:
         return QuantisedVertices(*quantise(self.vertices))
+
+    def metric_pose(self, camera):
+        pose = self.pose
+        return MetricPose(
+            rotation=pose.rotation,
+            translation_mm=np.array([-10.5, 20.0, 600.0]),
+            eyes_mm=np.array([-12.0, -4.5, 580.0]),
+            mm_per_unit=camera.pupil_distance_mm / 4,
+            yaw=12.5,
+            pitch=-6.25,
+            roll=3.5,
+            quaternion=pose.quaternion,
+            error_px=1.75,
+        )
 
     def depth_image(self, size_wh, others=()):
         assert self.depth.shape == size_wh[::-1]
@@ -81,11 +99,21 @@ def make_face(id_: int = 1, vertices: int = 50, seed: int = 0) -> GivenFace:
         texture=rng.integers(0, 256, (8, 8, 3), np.uint8),
         depth=depth,
         blendshapes=rng.random(52).astype(np.float32),
+        gaze=Gaze(make_eye(rng), make_eye(rng)),
     )
 
 
+def make_eye(rng: np.random.Generator) -> Eye:
+    direction = rng.normal(size=3)
+    return Eye((direction / np.linalg.norm(direction)).astype(np.float32), *rng.random(3).tolist())
+
+
 def make_result(
-    stream: str = "cam1", seq: int = 0, faces: int = 1, vertices: int = 50
+    stream: str = "cam1",
+    seq: int = 0,
+    faces: int = 1,
+    vertices: int = 50,
+    camera: Camera | None = None,
 ) -> FrameResult:
     rng = np.random.default_rng(seq)
     now = time.monotonic_ns()
@@ -99,6 +127,7 @@ def make_result(
             captured_ns=now - 4000,
             decoded_ns=now - 3000,
             wall_ns=time.time_ns(),
+            camera=camera,
         ),
         faces=tuple(make_face(id_ + 1, vertices, seed=id_) for id_ in range(faces)),
         tracked_ns=now - 2000,

@@ -2,10 +2,6 @@
 
 import pytest
 
-pytest.importorskip("scipy", reason="SciPy missing: pip install '.[train]'")
-
-from streamprn.train.dataset import Dataset
-from streamprn.train.label import Rules, label
 from tests.train.model import write_model, write_portraits
 
 
@@ -22,6 +18,8 @@ def portraits(tmp_path_factory):
 @pytest.fixture(scope="session")
 def labels(tmp_path_factory, head_model, portraits):
     """Folder of a data set of ten portraits of one person."""
+    from streamprn.train.label import Rules, label
+
     folder = tmp_path_factory.mktemp("labels")
     # One portrait more than the limit of the fit takes is too many of ten.
     label([portraits], head_model, folder, rules=Rules(residual_percentile=100, held_out=0.2))
@@ -30,4 +28,6 @@ def labels(tmp_path_factory, head_model, portraits):
 
 @pytest.fixture(scope="session")
 def data(labels):
+    from streamprn.train.dataset import Dataset
+
     return Dataset.open(labels)

@@ -2,6 +2,9 @@ import importlib.util
 
 import pytest
 
+pytest.importorskip("scipy", reason="SciPy missing: pip install '.[train]'")
+
+
 from streamprn.cli import main
 
 

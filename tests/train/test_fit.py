@@ -9,14 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+
+pytest.importorskip("scipy", reason="SciPy missing: pip install '.[train]'")
+
 
 pytest.importorskip("torch", reason="PyTorch missing: make test-train")
 
 import torch
 
+from streamprn.engines.bundle import Bundle
 from streamprn.engines.engine import open_engine
 from streamprn.errors import EngineError, InputError
 from streamprn.train.export import About, export
@@ -26,17 +31,15 @@ from streamprn.train.fit import (
     Trainer,
     load_checkpoint,
     new_network,
-    trust_of,
 )
 from streamprn.train.graph import GraphNetwork
+from streamprn.train.measure import Measure, Places, trust_of
 from streamprn.train.samples import Sampler
 
 SETTINGS = Settings(steps=8, batch=8, width=0.34, threads=1, device="cpu")
 
 
 def settings(**changed):
-    from dataclasses import replace
-
     return replace(SETTINGS, **changed)
 
 
@@ -60,7 +63,7 @@ def test_training_makes_the_error_on_held_out_faces_smaller(run):
 
 def test_a_run_can_be_looked_at(run):
     names = {path.name for path in run[0].iterdir()}
-    assert {"samples.png", "faces.png", "curves.png", "history.json"} <= names
+    assert {"samples.png", "faces.png", "worst.png", "curves.png", "history.json"} <= names
 
 
 def test_a_run_that_is_resumed_ends_as_one_that_was_not(labels, tmp_path):
@@ -192,6 +195,62 @@ def test_training_can_go_on_from_a_packaged_network(labels, tmp_path):
     crop = np.random.default_rng(0).random((1, 192, 192, 3), np.float32)
     ours, theirs = (engine.infer(crop).surfaces[0].points for engine in engines)
     assert 0 < np.abs(ours - theirs).max() < 10
+
+
+def test_the_network_of_the_paper_is_trained_and_exported(labels, data, tmp_path):
+    run, folder = tmp_path / "run", tmp_path / "engine"
+    told = []
+    small = settings(network="resfcn256", steps=2, batch=2, rate=1e-3)
+    Trainer(labels, run, small, tell=told.append).run()
+    # As many multiply-accumulates as the file of the authors' network has.
+    assert "(4129 MMAC)" in told[0]
+    entry = Trainer(labels, run, replace(small, steps=3), tell=told.append).run()
+    assert any("from step 2" in line for line in told)
+    assert entry["error_percent"].keys() == {"own", "30", "60", "85"}
+    assert entry["score"] == {}
+    export(run, folder, About("paper"))
+    network = new_network("resfcn256", 1.0, None)
+    network.load_state_dict(load_checkpoint(run, torch.device("cpu"))["mean"])
+    images = Sampler(data, 256).held_out(30.0, 1).images.astype(np.float32) / 255
+    with torch.no_grad():
+        own = network.eval().position_map(torch.from_numpy(images).permute(0, 3, 1, 2))
+    wanted = own[0].permute(1, 2, 0).numpy() * 281.6
+    for backend, precision, bound in (("openvino", "fp32", 0.05), ("onnxruntime", "fp16", 1.5)):
+        engine = open_engine(folder, backend=backend, precision=precision)
+        (surface,) = engine.infer(images).surfaces
+        mask = engine.topology.mask
+        np.testing.assert_allclose(surface.position_map()[mask], wanted[mask], atol=bound)
+        engine.close()
+    # Pictures of people go with an engine only where that is asked for.
+    assert not (folder / "worst.png").exists()
+    assert "gives no score" in (folder / "MODEL_CARD.md").read_text()
+
+
+def test_int8_goes_with_an_engine_only_if_it_moves_little(run, tmp_path):
+    folder = tmp_path / "engine"
+    moved = export(run[0], folder, About("mine", precisions=("fp32", "int8"), show_faces=True))
+    assert 0 < moved.mean <= moved.worst <= moved.largest
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert f"{moved.worst:.2f} px in the worst picture (bound 0.3)" in card
+    bundle = Bundle.load(folder)
+    assert ("int8" in bundle.networks) == moved.kept == (moved.worst < 0.3)
+    assert (folder / "network.int8.onnx").exists() == moved.kept
+    # Asked for this time.
+    assert (folder / "worst.png").is_file()
+    with pytest.raises(InputError, match="int8 is made of fp32"):
+        export(run[0], tmp_path / "other", About("mine", precisions=("int8",)))
+
+
+def test_a_map_that_says_what_the_labels_say_has_no_error(data):
+    batch = Sampler(data, 256).held_out(30.0, 2)
+    measure = Measure(torch.device("cpu"), Places.of_vertices())
+    target = measure.target(batch.points)
+    is_face = torch.tensor(batch.is_face)
+    assert float(measure.loss(target, None, target, is_face)) == 0
+    assert float(measure.loss(target + 0.1, None, target, is_face)) > 0.1
+    # The vertices nearest to the points are on them, nearly.
+    away = np.abs(measure.shown(target) - batch.points)[:, :, :2]
+    assert away.mean() < 0.01
 
 
 def test_the_score_is_one_half_at_an_error_of_eight_percent():

@@ -4,6 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy", reason="SciPy missing: pip install '.[train]'")
+
+
 from streamprn.errors import InputError
 from streamprn.train import dataset
 from streamprn.train.dataset import Dataset

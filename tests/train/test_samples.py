@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy", reason="SciPy missing: pip install '.[train]'")
+
+
 from streamprn.kernels import attributes, raster
 from streamprn.train.correspondence import similarity
 from streamprn.train.samples import Sampler

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy", reason="SciPy missing: pip install '.[train]'")
+
+
 from streamprn.apps.reconstruction import Reconstructor
 from streamprn.engines.engine import open_engine
 from streamprn.train.samples import Sampler

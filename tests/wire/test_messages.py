@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from streamprn.camera import Camera
 from streamprn.errors import WireError
 from streamprn.kernels.quantise import quantise
 from streamprn.records import BLENDSHAPES, Kind, SourceState, SourceStatus
@@ -126,6 +127,19 @@ def headers(result, **asked) -> list[dict]:
     return msgpack.unpackb(parts[1])["faces"]
 
 
+def test_the_metric_pose_is_there_only_where_the_camera_is_known():
+    assert all("metric" not in face for face in headers(make_result(faces=2)))
+    result = make_result(camera=Camera(500, 510, 16, 12, pupil_distance_mm=60))
+    sent = result.faces[0].metric_pose(result.frame.camera)
+    (face,) = decode(parts_of(Kind.FACE, result)).faces
+    got = face.metric_pose
+    for name in ("rotation", "translation_mm", "eyes_mm", "quaternion"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sent, name))
+        assert not getattr(got, name).flags.writeable
+    for name in ("mm_per_unit", "yaw", "pitch", "roll", "error_px"):
+        assert getattr(got, name) == getattr(sent, name)
+
+
 def test_blendshapes_are_there_only_where_they_are_wanted():
     result = make_result(faces=2)
     assert all("blendshapes" not in face for face in headers(result))
@@ -153,6 +167,25 @@ def test_blendshapes_survive_and_those_without_a_name_are_left_out():
     assert decode(parts_of(Kind.FACE)).faces[0].blendshapes is None
     with pytest.raises(WireError, match="51 blendshapes, expected 52"):
         decode(with_blendshapes(sent[:51].tolist()))
+
+
+def test_the_gaze_is_there_only_where_it_is_wanted_and_survives():
+    result = make_result()
+    (sent,) = result.faces
+    assert "gaze" not in headers(result)[0]
+    for gaze in (sent.gaze, None):
+        given = replace(result, faces=(replace(sent, gaze=gaze),))
+        parts = encode_frame(Kind.FACE, given, encode_faces(given, visible=False, gaze=True), 1)
+        (got,) = decode([bytes(part) for part in parts]).faces
+        if gaze is None:
+            assert got.gaze is None
+            continue
+        for side in ("left", "right"):
+            eye, expected = getattr(got.gaze, side), getattr(gaze, side)
+            np.testing.assert_array_equal(eye.direction, expected.direction)
+            assert not eye.direction.flags.writeable
+            assert (eye.yaw, eye.pitch) == (expected.yaw, expected.pitch)
+            assert eye.openness == expected.openness
 
 
 def test_a_topology_names_the_blendshapes():

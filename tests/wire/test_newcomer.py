@@ -94,6 +94,14 @@ def check_frame(result, header):
         assert face["landmarks"] == sent.landmarks.tolist()
         assert face["visible"] == sent.visible.tolist()
         assert face["blendshapes"] == sent.blendshapes.tolist()
+        for side in ("right", "left"):
+            eye = getattr(sent.gaze, side)
+            assert face["gaze"][side] == {
+                "direction": eye.direction.tolist(),
+                "yaw": eye.yaw,
+                "pitch": eye.pitch,
+                "openness": eye.openness,
+            }
         pose = face["pose"]
         assert pose["rotation"] == sent.pose.rotation.tolist()
         assert pose["translation"] == sent.pose.translation.tolist()

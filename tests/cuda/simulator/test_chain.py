@@ -353,3 +353,4 @@ def test_a_network_that_gives_maps_has_no_points_and_no_blendshapes(parts):
     face = prediction.face(id=1, score=1.0)
     assert face.mesh_points is None
     assert face.blendshapes is None
+    assert face.gaze is None

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamprn.errors import InputError
 from streamprn.pixels import over_white
+from streamprn.source.limits import check_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,10 @@ _AT_ONCE = 32
 _BACKGROUND, _NO_BLEND = 1, 2
 
 
-def animation_pictures(data: bytes, name: str) -> Iterator[tuple[UInt8, Fraction]]:
+def animation_pictures(data: bytes, name: str) -> Iterator[tuple[UInt8 | None, Fraction]]:
     """The pictures `(H, W, 3)` uint8 of an animation, over white, and the seconds of each.
+
+    A picture that is damaged is None, and keeps its time.
 
     Args:
         data: the whole file, WebP or AVIF.
@@ -35,6 +38,7 @@ def animation_pictures(data: bytes, name: str) -> Iterator[tuple[UInt8, Fraction
     Raises:
         InputError: this OpenCV is too old for AVIF sequences.
     """
+    check_picture(data, name)
     return _webp(data) if data[:4] == b"RIFF" else _avif(data, name)
 
 
@@ -74,7 +78,7 @@ def _rgb_over_white(bgr: UInt8) -> UInt8:
 # pictures are decoded by it, and laid over each other here.
 
 
-def _webp(data: bytes) -> Iterator[tuple[UInt8, Fraction]]:
+def _webp(data: bytes) -> Iterator[tuple[UInt8 | None, Fraction]]:
     canvas: UInt8 | None = None
     for kind, body in _chunks(data, 12):
         if kind == b"VP8X":
@@ -82,14 +86,16 @@ def _webp(data: bytes) -> Iterator[tuple[UInt8, Fraction]]:
             canvas = np.zeros((height, width, 4), np.uint8)
         elif kind == b"ANMF" and canvas is not None and len(body) >= 16:
             x, y = 2 * _three(body, 0), 2 * _three(body, 3)
+            duration = _seconds(_three(body, 12))
             picture = _decode_part(body[16:])
             if picture is None:
+                yield None, duration
                 continue
             place = canvas[y : y + picture.shape[0], x : x + picture.shape[1]]
             picture = picture[: place.shape[0], : place.shape[1]]
             flags = body[15]
             place[:] = picture if flags & _NO_BLEND else _blended(place, picture)
-            yield _rgb_over_white(canvas), _seconds(_three(body, 12))
+            yield _rgb_over_white(canvas), duration
             if flags & _BACKGROUND:
                 place[:] = 0
 

@@ -1,0 +1,336 @@
+"""The workers of one proxy: started, watched, replaced, and given their streams.
+
+A worker that dies is noticed by Ray at once. Its streams go to those that live, and a new worker
+takes its place and, where that is worth it, some of the streams. A stream belongs to one run at a
+time: the proxy lets nothing of another one through.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from streamprn.cluster.placement import better, loads, place
+from streamprn.errors import StreamExistsError
+from streamprn.records import SourceState, SourceStatus
+from streamprn.wire.proxy import Upstream
+
+if TYPE_CHECKING:
+    from streamprn.cluster.worker import Hello, Report
+    from streamprn.config import SourceConfig
+    from streamprn.wire.proxy import Proxy
+
+__all__ = ["Crew", "Member"]
+
+#: Between two looks at the workers; a death is seen at once.
+TICK_S = 0.1
+#: Between two reports of a worker.
+REPORT_S = 2.0
+#: A worker that does not answer for so long is replaced.
+PATIENCE_S = 15.0
+#: Before a worker is started again that could not be opened.
+RETRY_S = 5.0
+
+log = logging.getLogger("streamprn.cluster")
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A worker that was started.
+
+    Attributes:
+        slot: which of the crew it is; its successor has the same.
+        actor: its handle.
+        hello: what it said when it was open; None before.
+        report: the last one.
+        due_s: when the next one is.
+    """
+
+    slot: int
+    actor: Any
+    hello: Hello | None = None
+    report: Report | None = None
+    due_s: float = 0.0
+    waiting: dict[Any, str] = field(default_factory=dict)
+    asked_s: float = 0.0
+
+
+class Crew:
+    """Keeps so many workers alive. Any thread may call.
+
+    Args:
+        size: workers.
+        launch: starts the actor of a slot; does not wait for it.
+        proxy: reads from the workers.
+        on_event: told of workers that come and go, in words.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        launch: Callable[[int], Any],
+        proxy: Proxy,
+        on_event: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._size = size
+        self._launch = launch
+        self._proxy = proxy
+        self._say = on_event
+        self._lock = threading.RLock()
+        self._members: dict[int, Member] = {}
+        self._not_before_s: dict[int, float] = {}
+        self._sources: dict[str, SourceConfig] = {}
+        self._where: dict[str, int] = {}
+        self._paused: set[str] = set()
+        self._costs: dict[str, float] = {}
+        self._lost = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="crew", daemon=True)
+        self._thread.start()
+
+    # --- what others ask --------------------------------------------------------------------------
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Those that are open."""
+        with self._lock:
+            return tuple(one for one in self._members.values() if one.hello is not None)
+
+    @property
+    def size(self) -> int:
+        """How many there are to be."""
+        return self._size
+
+    @property
+    def lost(self) -> int:
+        """Workers that died."""
+        return self._lost
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all streams, placed or not."""
+        with self._lock:
+            return tuple(self._sources)
+
+    def member_of(self, stream: str) -> Member | None:
+        """The worker that has a stream; None while it waits for one."""
+        with self._lock:
+            return self._members.get(self._where.get(stream, -1))
+
+    def add(self, source: SourceConfig) -> None:
+        """Add a stream, which has a name; it is placed as soon as there is a worker.
+
+        Raises:
+            StreamExistsError: the name is taken.
+        """
+        assert source.name is not None
+        with self._lock:
+            if source.name in self._sources:
+                raise StreamExistsError(
+                    f"there is a stream {source.name!r} already",
+                    hint="remove it, or choose another name",
+                )
+            self._sources[source.name] = source
+            self._place(source.name)
+
+    def keep(self, source: SourceConfig, *, paused: bool) -> None:
+        """Note the settings that a stream is to have wherever it goes."""
+        assert source.name is not None
+        with self._lock:
+            if source.name in self._sources:
+                self._sources[source.name] = source
+                (self._paused.add if paused else self._paused.discard)(source.name)
+
+    def remove(self, stream: str) -> None:
+        """Remove a stream."""
+        with self._lock:
+            self._sources.pop(stream, None)
+            self._paused.discard(stream)
+            self._costs.pop(stream, None)
+            member = self._members.get(self._where.pop(stream, -1))
+        if member is not None:
+            member.actor.drop.remote(stream)
+        self._proxy.tell(SourceStatus(stream, SourceState.ENDED, "removed", wall_ns=time.time_ns()))
+        self._proxy.release(stream)
+
+    def reports(self) -> Mapping[str, dict[str, Any]]:
+        """Every stream as its worker last showed it; none that was never shown."""
+        with self._lock:
+            found = {}
+            for stream, slot in self._where.items():
+                member = self._members.get(slot)
+                shown = member.report.streams if member and member.report else ()
+                found.update({one["name"]: one for one in shown if one["name"] == stream})
+            return found
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """End all workers."""
+        self._done.set()
+        self._thread.join(timeout_s)
+        with self._lock:
+            members, self._members = list(self._members.values()), {}
+        ray.wait(
+            [one.actor.stop.remote() for one in members] or [ray.put(None)],
+            num_returns=max(1, len(members)),
+            timeout=timeout_s,
+        )
+        for one in members:
+            ray.kill(one.actor)
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        while not self._done.is_set():
+            try:
+                self._turn()
+            except Exception:  # it must go on: without it no worker would be replaced
+                log.exception("the workers cannot be watched")
+                self._done.wait(1.0)
+
+    def _turn(self) -> None:
+        self._fill()
+        with self._lock:
+            waiting = [ref for one in self._members.values() for ref in one.waiting]
+        if not waiting:
+            self._done.wait(TICK_S)
+            return
+        ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=TICK_S)
+        for ref in ready:
+            self._answered(ref)
+        self._ask()
+
+    def _fill(self) -> None:
+        """Start the workers that are missing."""
+        now = time.monotonic()
+        for slot in range(self._size):
+            if slot in self._members or now < self._not_before_s.get(slot, 0):
+                continue
+            member = Member(slot, self._launch(slot), asked_s=now)
+            member.waiting[member.actor.hello.remote()] = "hello"
+            with self._lock:
+                self._members[slot] = member
+
+    def _ask(self) -> None:
+        now = time.monotonic()
+        for one in list(self._members.values()):
+            if one.hello is None or now < one.due_s:
+                continue
+            if "report" not in one.waiting.values():
+                one.waiting[one.actor.report.remote()] = "report"
+                one.asked_s, one.due_s = now, now + REPORT_S
+            elif now - one.asked_s > PATIENCE_S:
+                ray.kill(one.actor)
+                self._lose(one, f"did not answer for {PATIENCE_S:g} s")
+
+    def _answered(self, ref: Any) -> None:
+        found = [one for one in self._members.values() if ref in one.waiting]
+        if not found:
+            return
+        (member,) = found
+        what = member.waiting.pop(ref)
+        try:
+            value = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            self._lose(member, _in_words(error))
+            return
+        if what == "hello":
+            self._welcome(member, value)
+        elif what == "report":
+            self._note(member, value)
+        elif what == "wait":
+            self._lose(member, value or "its pipeline ended")
+        elif value is not None:
+            self._refused(member, what, value.detail)
+
+    def _welcome(self, member: Member, hello: Hello) -> None:
+        member.hello = hello
+        member.waiting[member.actor.wait.remote()] = "wait"
+        self._proxy.connect(Upstream(hello.endpoint, hello.run))
+        self._say(f"worker {member.slot}: process {hello.pid}, {hello.backend}, {hello.url}")
+        with self._lock:
+            for stream in self._sources:
+                if stream not in self._where:
+                    self._place(stream)
+            self._balance()
+
+    def _lose(self, member: Member, cause: str) -> None:
+        self._lost += 1
+        with self._lock:
+            self._members.pop(member.slot, None)
+            self._not_before_s[member.slot] = time.monotonic() + (
+                0.0 if member.hello is not None else RETRY_S
+            )
+            orphans = [stream for stream, slot in self._where.items() if slot == member.slot]
+            for stream in orphans:
+                del self._where[stream]
+                self._proxy.tell(
+                    SourceStatus(
+                        stream, SourceState.RECONNECTING, "its worker ended", wall_ns=time.time_ns()
+                    )
+                )
+                self._place(stream)
+        if member.hello is not None:
+            self._proxy.disconnect(member.hello.endpoint)
+        self._say(f"worker {member.slot} ended: {cause}; {len(orphans)} streams move")
+
+    def _note(self, member: Member, report: Report) -> None:
+        member.report = report
+        rates = {one["name"]: one["fps"] for one in report.streams}
+        frames = sum(rates.values())
+        with self._lock:
+            for stream, rate in rates.items():
+                if frames > 0 and self._where.get(stream) == member.slot:
+                    self._costs[stream] = report.cores * rate / frames
+            if all(one.report is not None for one in self.members):
+                self._balance()
+
+    def _refused(self, member: Member, stream: str, cause: str) -> None:
+        with self._lock:
+            if self._where.get(stream) != member.slot:
+                return
+        log.warning("%s: %s", stream, cause, extra={"stream": stream})
+        self._proxy.tell(SourceStatus(stream, SourceState.FAILED, cause, wall_ns=time.time_ns()))
+
+    # --- placement, with the lock held ------------------------------------------------------------
+
+    def _open(self) -> list[int]:
+        return [one.slot for one in self.members]
+
+    def _place(self, stream: str) -> None:
+        slot = place(self._where, self._costs, self._open())
+        if slot is not None:
+            self._give(stream, self._members[slot])
+
+    def _give(self, stream: str, member: Member) -> None:
+        assert member.hello is not None
+        self._where[stream] = member.slot
+        self._proxy.assign(stream, member.hello.run)
+        paused = stream in self._paused
+        source = replace(self._sources[stream], name=stream)
+        member.waiting[member.actor.take.remote(source, paused=paused)] = stream
+
+    def _balance(self) -> None:
+        """Move one stream where that is worth it; the next one after the next report."""
+        move = better(self._where, self._costs, self._open())
+        if move is None:
+            return
+        stream, slot = move
+        self._members[self._where[stream]].actor.drop.remote(stream)
+        self._give(stream, self._members[slot])
+        self._say(f"{stream} moves to worker {slot}")
+
+    def load(self) -> Mapping[int, float]:
+        """Cores that each worker's streams take, as measured."""
+        with self._lock:
+            return loads(self._where, self._costs, self._open())
+
+
+def _in_words(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

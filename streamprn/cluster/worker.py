@@ -1,0 +1,154 @@
+"""One worker: a pipeline in a process of its own, which Ray starts and watches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from streamprn.errors import StreamPRNError
+from streamprn.serve.problems import Problem, ProblemError, problem_of
+
+if TYPE_CHECKING:
+    from streamprn.config import Config, SourceConfig
+
+__all__ = ["Hello", "Report", "Worker"]
+
+#: How long a worker may take to end its threads.
+STOP_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a worker says once its parts are open.
+
+    Attributes:
+        endpoint: where it publishes, for the proxy alone.
+        run: of its messages.
+        url: its own HTTP interface.
+        pid: its process.
+        backend: what runs its network.
+    """
+
+    endpoint: str
+    run: str
+    url: str
+    pid: int
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a worker stands.
+
+    Attributes:
+        streams: as `GET /streams` shows them.
+        cores: that its process took since the last report.
+        running: whether frames are looked at.
+    """
+
+    streams: tuple[dict[str, Any], ...]
+    cores: float
+    running: bool
+
+
+class Worker:
+    """Runs a pipeline without sources, to which streams are added. Any thread may call.
+
+    Args:
+        config: with the address to publish on; its sources are left out.
+        cores: the processors that this process may use; none leaves them as they are.
+    """
+
+    def __init__(self, config: Config, cores: tuple[int, ...]) -> None:
+        if cores:
+            os.sched_setaffinity(0, cores)
+        import contextlib
+
+        import psutil
+
+        from streamprn.live.pipeline import Pipeline
+        from streamprn.serve.service import Service
+
+        logging.basicConfig(level=config.log.level.upper(), format="%(message)s")
+        self._stop = threading.Event()
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+        with contextlib.ExitStack() as opened:
+            service = opened.enter_context(Service(config, None))
+            self._pipeline = opened.enter_context(
+                Pipeline(config, sinks=service.sinks, behind_proxy=True)
+            )
+            opened.enter_context(service.attending(self._pipeline, self._stop))
+            self._opened = opened.pop_all()
+        self._url, self._control = service.url, service.control
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._thread.start()
+
+    def hello(self) -> Hello:
+        """Who it is."""
+        publisher = self._pipeline.publisher
+        return Hello(
+            publisher.endpoint, publisher.run, self._url, os.getpid(), self._pipeline.backend
+        )
+
+    def wait(self) -> str:
+        """Return when the pipeline has ended, with the cause."""
+        self._thread.join()
+        return str(self._failure or "")
+
+    def report(self) -> Report:
+        """How it stands now."""
+        cores = self._process.cpu_percent() / 100
+        return Report(tuple(self._control.streams()), cores, self._pipeline.running)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call the control interface; a `Problem` where it refuses."""
+        try:
+            return getattr(self._control, name)(*arguments)
+        except ProblemError as error:
+            return error.problem
+        except StreamPRNError as error:
+            return problem_of(error)
+
+    def take(self, source: SourceConfig, *, paused: bool) -> Problem | None:
+        """Add a stream, which another worker may have had before; a `Problem` where it cannot."""
+        try:
+            name = self._pipeline.streams.add(source)
+            if paused:
+                self._pipeline.streams.pause(name)
+        except StreamPRNError as error:
+            return problem_of(error)
+        return None
+
+    def drop(self, name: str) -> None:
+        """Let go of a stream, which may have gone already."""
+        if self._control.exists(name):
+            self._control.remove(name)
+
+    def stop(self) -> None:
+        """End the pipeline and close its parts."""
+        self._stop.set()
+        self._thread.join(STOP_TIMEOUT_S)
+        self._opened.close()
+
+    def _run(self) -> None:
+        try:
+            self._pipeline.run(self._stop, until_stopped=True)
+        except BaseException as error:  # noqa: BLE001  it is told to who waits
+            self._failure = error
+
+
+def config_of_worker(config: Config, bind: str) -> Config:
+    """The settings of a worker: those of all, without sources, on an address of its own."""
+    return replace(
+        config,
+        sources=(),
+        publish=replace(
+            config.publish, bind=bind, curve_secret_file=None, curve_allow_dir=None, insecure=False
+        ),
+        http=replace(config.http, bind="127.0.0.1:0"),
+    )

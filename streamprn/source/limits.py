@@ -1,0 +1,87 @@
+"""Bounds on what pictures and videos may take, held before memory is taken."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import logging
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import av
+import av._core
+
+from streamprn.pixels import check_pixels
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
+__all__ = ["check_picture", "limit_memory", "limit_stream", "probing"]
+
+#: The largest single block that FFmpeg may take: a picture of 8K in 16-bit RGBA has 265 MB. A
+#: packet that never ends, as of an MJPEG stream without boundaries, fails there.
+MAX_BLOCK_BYTES: Final = 384 << 20
+_log = logging.getLogger("streamprn.source")
+
+
+@cache
+def limit_memory() -> bool:
+    """Bound what FFmpeg takes at a time, in the whole process; whether that could be done."""
+    try:
+        # The symbol is in the library that PyAV's own module is linked with.
+        ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(MAX_BLOCK_BYTES))
+    except (OSError, AttributeError) as error:
+        _log.debug("FFmpeg's memory is not bounded: %s", error)
+        return False
+    return True
+
+
+def probing(most: int) -> dict[str, str]:
+    """Options for `av.open` that keep FFmpeg from decoding a larger picture to look at it."""
+    limit_memory()
+    return {"max_pixels": str(most)}
+
+
+def limit_stream(stream: VideoStream, shown: str, most: int) -> None:
+    """Refuse a video whose header says too many pixels, and let its decoder refuse them later.
+
+    Raises:
+        InputError: a picture of it has more than `most` pixels.
+    """
+    context = stream.codec_context
+    check_pixels(context.width, context.height, shown, most)
+    context.options = {**context.options, "max_pixels": str(most)}
+
+
+def check_picture(data: bytes, name: str, most: int | None = None) -> None:
+    """Refuse an encoded picture with too many pixels, by its header.
+
+    Args:
+        data: the whole file.
+        name: what the error calls it.
+        most: pixels allowed; None takes `streamprn.pixels.most_pixels()`.
+
+    Raises:
+        InputError: it has more.
+    """
+    import imagesize
+
+    try:
+        width, height = imagesize.get(io.BytesIO(data))
+    except (ValueError, OSError, struct.error, IndexError, KeyError, OverflowError):
+        width = height = -1
+    if min(width, height) <= 0:
+        width, height = _probed_size(data)
+    check_pixels(int(width), int(height), name, most)
+
+
+def _probed_size(data: bytes) -> tuple[int, int]:
+    """The size of a picture of a rarer kind; 0 where it cannot be told."""
+    limit_memory()
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            context = container.streams.video[0].codec_context
+            return (context.width, context.height) if context is not None else (0, 0)
+    except (av.FFmpegError, ValueError, OSError, IndexError):
+        return 0, 0

@@ -1,0 +1,100 @@
+"""The socket that sends, past subscribers that do not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import zmq
+
+from streamprn.errors import PublishError
+from streamprn.wire.bind import LINGER_MS, bind_publisher
+from streamprn.wire.counters import PublishCounters
+from streamprn.wire.topics import HEARTBEAT
+
+if TYPE_CHECKING:
+    from streamprn.wire.bind import CurveKeys
+
+__all__ = ["Outlet", "SentParts"]
+
+SentParts = Sequence[bytes | memoryview | zmq.Frame]
+
+
+class Outlet:
+    """A bound XPUB socket and what it has done. One thread at a time.
+
+    Args:
+        context: of the socket.
+        bind: ZeroMQ address.
+        send_hwm: messages that wait for one slow subscriber.
+        curve: encrypt with these server keys.
+
+    Raises:
+        PublishError: the address is malformed, in use, or not of this machine.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        bind: str,
+        send_hwm: int,
+        curve: CurveKeys | None,
+    ) -> None:
+        self.socket = bind_publisher(context, bind, send_hwm, curve)
+        self.endpoint: str = self.socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self.counted = PublishCounters()
+
+    @property
+    def counters(self) -> PublishCounters:
+        """A snapshot."""
+        return replace(self.counted)
+
+    def send(self, parts: SentParts) -> None:
+        """Send; waits a millisecond where a subscriber's queue is full, then leaves it out."""
+        if not self.attempt(parts):
+            self.counted.overruns += 1
+            self.send_past_the_full(parts)
+
+    def attempt(self, parts: SentParts, flags: int = 0) -> bool:
+        """Send unless a matching subscriber's queue stays full; False where one does.
+
+        Raises:
+            PublishError: the socket cannot send.
+        """
+        try:
+            self.socket.send_multipart(parts, flags, copy=False)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            raise PublishError(f"sending on {self.endpoint} failed: {error}") from error
+        if parts[0] != HEARTBEAT:
+            self.counted.messages += 1
+            self.counted.bytes += sum(map(len, parts))
+        return True
+
+    def send_past_the_full(self, parts: SentParts) -> None:
+        """Send to those who have room. The others are left out until they read again."""
+        self.socket.setsockopt(zmq.XPUB_NODROP, 0)
+        try:
+            self.attempt(parts)
+        finally:
+            self.socket.setsockopt(zmq.XPUB_NODROP, 1)
+
+    def take(self) -> zmq.Frame | None:
+        """One message of a subscriber; None where it has several parts.
+
+        Raises:
+            zmq.Again: there is none.
+        """
+        parts = self.socket.recv_multipart(zmq.DONTWAIT, copy=False)
+        return parts[0] if len(parts) == 1 else None
+
+    @property
+    def readable(self) -> bool:
+        """Whether a subscriber's message waits."""
+        return bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def close(self) -> None:
+        """Close; what is still queued gets a fifth of a second to leave."""
+        self.socket.close(linger=LINGER_MS)
