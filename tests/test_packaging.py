@@ -25,7 +25,7 @@ BUILT_FROM = (
     "config.yaml",
     "pyproject.toml",
 )
-DOCUMENTS = ("docs", "examples")
+DOCUMENTS = ("docs", "examples", "clients")
 LINKED = ("engines", "kernels")
 
 
@@ -69,7 +69,7 @@ def sdist(tmp_path_factory):
     tree = tmp_path_factory.mktemp("tree")
     for name in BUILT_FROM:
         shutil.copy(ROOT / name, tree)
-    ignore = shutil.ignore_patterns("__pycache__")
+    ignore = shutil.ignore_patterns("__pycache__", "node_modules")
     for name in ("streamprn", "tools", *LINKED, *DOCUMENTS):
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignore)
     return _build(tree, "build_sdist", tmp_path_factory.mktemp("sdist"))

@@ -1,7 +1,6 @@
 """The program in this process (fast) and as a process of its own (signals, exit)."""
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
@@ -31,14 +30,11 @@ class Done:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """An empty current folder; no colours or settings from outside; logging as it was."""
+    """An empty current folder; no colours or settings from outside."""
     monkeypatch.chdir(tmp_path)
     for name in ("FORCE_COLOR", "NO_COLOR", "STREAMPRN_HOME"):
         monkeypatch.delenv(name, raising=False)
-    logger = logging.getLogger("streamprn")
-    before = list(logger.handlers), logger.level, logger.propagate
-    yield tmp_path
-    logger.handlers, logger.level, logger.propagate = before
+    return tmp_path
 
 
 @pytest.fixture

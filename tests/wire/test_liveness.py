@@ -58,8 +58,9 @@ class Process:
         self.endpoint = self._process.stdout.readline().strip()
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_watch_says_that_a_publisher_was_killed_shows_nothing_stale_and_goes_on(
         process.kill()
         eventually(lambda: "silent for" in out.getvalue(), 5)
         line = out.getvalue().splitlines()[-1]
-        assert line.startswith("cam1 silent for")
+        assert line.startswith("cam1 silent ") and 'cause="silent for ' in line
         assert not any(f"{key}=" in line for key in ("yaw", "faces", "age", "fps"))
         at = len(out.getvalue())
         process.start()

@@ -77,6 +77,7 @@ def test_every_kind_can_be_read(setup):
     assert messages["cam1/status"][0]["status"] == {
         "state": "live", "cause": "all well", "attempt": 2,
         "interval": 60_000_000_000, "frame_age": None, "frame_seq": None,
+        "streams": [],
     }  # fmt: skip
     assert messages["cam1/stats"][0]["stats"] == {"fps": 29.5}
 
