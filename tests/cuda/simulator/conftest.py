@@ -2,4 +2,9 @@
 
 import os
 
-collect_ignore_glob = [] if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1" else ["test_*.py"]
+collect_ignore_glob = ["test_*.py"]
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    from tests.cuda.simulator import blocks
+
+    blocks.install()
+    collect_ignore_glob = []
