@@ -53,8 +53,9 @@ types: $(VENV)/.test
 imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
+# Many tests wait for sockets and clocks: two at a time take half as long. `pytest -n 0` for one.
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # MediaPipe 0.10.9 wants an older NumPy and OpenCV than ours: an environment of its own.
 peers: .venv-peers/.done .venv-peers-tasks/.done

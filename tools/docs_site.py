@@ -22,6 +22,8 @@ PAGES = {
     "SECURITY.md": "security.md",
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
+    "clients/python/README.md": "client-python.md",
+    "clients/js/README.md": "client-js.md",
 }
 FILES = ("LICENSE", "NOTICE", "config.yaml")
 #: Files that pages link to, which the site offers as they are.
@@ -45,7 +47,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links as they are right on the site, where docs/ is the root."""
     del config, files
-    folder = Path() if page.file.src_uri in PAGES.values() else Path("docs")
+    sources = {made: source for source, made in PAGES.items()}
+    folder = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")).parent
 
     def turned(match: re.Match[str]) -> str:
         before, target, anchor, after = match.groups(default="")
