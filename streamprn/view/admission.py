@@ -1,4 +1,4 @@
-"""Who may load the page and connect to it; decided before viser sees the request."""
+"""Who may load the page and connect to it, decided before viser sees the request; who shows it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from streamprn.apps.origin import foreign
+from streamprn.view.onlookers import PATH, SCRIPT, Onlookers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
@@ -37,6 +38,7 @@ class Admission:
 
     Attributes:
         installed: whether a server asks it.
+        onlookers: which tabs show the page.
     """
 
     def __init__(self, token: str | None, *, any_name: bool) -> None:
@@ -44,6 +46,7 @@ class Admission:
         self._any_name = any_name or token is not None
         self._session = secrets.token_urlsafe(32)
         self.installed = False
+        self.onlookers = Onlookers()
 
     def answer(self, request: Request) -> Response | None:
         """What a request gets that must not pass; None lets it pass."""
@@ -58,6 +61,22 @@ class Admission:
             return _response(http.HTTPStatus.UNAUTHORIZED, "open /?token=TOKEN")
         cookie = f"{_cookie_name(host)}={self._session}; HttpOnly; SameSite=Strict; Path=/"
         return _response(http.HTTPStatus.SEE_OTHER, "", Location="/", Set_Cookie=cookie)
+
+    def serve(self, request: Request, otherwise: Callable[[], Any]) -> Any:
+        """Answer a request that may pass; the page gets the script of `Onlookers`."""
+        path = request.path.partition("?")[0]
+        if path == PATH:
+            self.onlookers.hear(request.path)
+            return _response(http.HTTPStatus.NO_CONTENT, "")
+        is_page = path in {"/", "/index.html"} and "Upgrade" not in request.headers
+        if is_page:
+            del request.headers["Accept-Encoding"]
+        response = otherwise()
+        if is_page and isinstance(response, Response):
+            response.body = response.body.replace(b"</head>", SCRIPT + b"</head>", 1)
+            del response.headers["Content-Length"]
+            response.headers["Content-Length"] = str(len(response.body))
+        return response
 
     def _has_cookie(self, request: Request, host: str) -> bool:
         try:
@@ -83,7 +102,7 @@ class Admission:
                     refused = admission.answer(request)
                     if refused is not None or process_request is None:
                         return refused
-                    return process_request(connection, request)
+                    return admission.serve(request, lambda: process_request(connection, request))
 
                 super().__init__(*args, process_request=first, **options)
                 admission.installed = True

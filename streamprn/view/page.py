@@ -41,7 +41,7 @@ class Page:
     """Shows a feed to all who look, who share one choice of what is shown.
 
     Args:
-        server: of viser.
+        server: of `streamprn.view.server`.
         feed: where the streams come from.
         source: its name, for the title.
     """
@@ -67,7 +67,7 @@ class Page:
 
     def update(self) -> None:
         """Show what is new; ask for what is on show, and for nothing where nobody looks."""
-        if not self._server.get_clients():
+        if not self._server.anyone_looks():
             self._feed.want("", frozenset())
             self._seen = ()
             return

@@ -66,11 +66,16 @@ def open_server(
         ) from error
     from streamprn.view.admission import Admission
 
+    admission = Admission(token, any_name=insecure)
+
     class Server(viser.ViserServer):  # type: ignore[misc]
+        def anyone_looks(self) -> bool:
+            """Whether a browser is connected that shows the page, as far as is known."""
+            return admission.onlookers.look(len(self.get_clients()))
+
         def request_share_url(self, *_: Any, **__: Any) -> None:
             """A page that a client asks to be shown to the world stays where it is."""
 
-    admission = Admission(token, any_name=insecure)
     with admission.guarding():
         server = Server(host=host, port=port, verbose=False)
     if not admission.installed:

@@ -61,8 +61,21 @@ def test_only_what_is_on_show_is_subscribed_and_without_a_browser_nothing(
     eventually(lambda: Kind.IMAGE not in publisher.wanted("cam1"))
     page.get_by_label("depth", exact=True).check()
     eventually(lambda: Kind.DEPTH in publisher.wanted("cam1"))
+    become(page, hidden=True)
+    eventually(lambda: publisher.wanted("cam1") == frozenset())
+    become(page, hidden=False)
+    eventually(lambda: Kind.MESH in publisher.wanted("cam1"))
     page.close()
     eventually(lambda: publisher.wanted("cam1") == frozenset())
+
+
+def become(page, *, hidden: bool) -> None:
+    """Without a window all tabs are on show; this one is told what a browser would tell it."""
+    page.evaluate(
+        "is => { Object.defineProperty(document, 'hidden', {value: is, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')) }",
+        hidden,
+    )
 
 
 def big_result(seq: int, stream: str = "cam1", faces: int = 1) -> FrameResult:
