@@ -1,13 +1,6 @@
 """`streamprn watch` on real terminals of 80 and of 200 columns, before a real publisher."""
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 import threading
 import time
 from dataclasses import replace
@@ -16,6 +9,7 @@ import pytest
 
 from streamprn import Publisher
 from streamprn.records import SourceState, SourceStatus
+from tests.support.terminal import on_terminal, plain
 from tests.support.wire import make_result, make_topology, with_seq
 
 LONG = "the-camera-above-the-second-door-of-the-northern-building.front0"
@@ -61,34 +55,14 @@ def publisher():
 
 def watched(endpoint, columns, duration_s, during=None):
     """The last picture on a terminal so wide: its lines without colours."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    command = [sys.executable, "-m", "streamprn", "watch", endpoint, "--duration", str(duration_s)]
-    hidden = {"COLUMNS", "LINES", "NO_COLOR"}
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}
-    ) as process:
-        os.close(theirs)
-        timer = threading.Timer(duration_s * 0.4, during) if during else None
-        if timer:
-            timer.start()
-        seen = b"".join(iter(lambda: read(ours), b"")).decode()
-        assert process.wait(10) == 0, seen
-    if timer:
-        timer.join()
-    os.close(ours)
+    code, seen = on_terminal(
+        "watch", endpoint, "--duration", duration_s, columns=columns, after_s=duration_s * 0.4,
+        during=during,
+    )  # fmt: skip
+    assert code == 0, seen
     # Each picture begins where the cursor went up over the one before.
-    last = re.split(r"(?:\x1b\[1A\x1b\[2K)+", seen)[-1]
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
-    return [line.rstrip() for line in plain.replace("\r", "").splitlines() if line.strip()]
-
-
-def read(terminal):
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other side is closed
-        return b""
+    last = plain(re.split(r"(?:\x1b\[1A\x1b\[2K)+", seen)[-1])
+    return [line.rstrip() for line in last.splitlines() if line.strip()]
 
 
 def test_80_columns_have_whole_names_units_causes_faces_and_drops(publisher):
