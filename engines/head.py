@@ -31,12 +31,15 @@ class HeadFit:
             points.
         yaw: how far the head is turned from the camera to either side, degrees, 0..180.
         residual: root mean square distance between the head and the points, over `size`.
+        facing: the direction to the camera in the axes of the head: x to its left, y up, z out of
+            the face.
     """
 
     turn: float
     size: float
     yaw: float
     residual: float
+    facing: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
 
 class HeadShape:
@@ -74,4 +77,5 @@ class HeadShape:
         spread, count = scale * scale * self._reference.spread, len(landmarks)
         centred = landmarks - landmarks.sum(axis=0) / np.float32(count)
         rest = max(float(np.vdot(centred, centred)) / count - spread, 0.0)
-        return HeadFit(turn, math.sqrt(spread), yaw, math.sqrt(rest / max(spread, 1e-18)))
+        residual = math.sqrt(rest / max(spread, 1e-18))
+        return HeadFit(turn, math.sqrt(spread), yaw, residual, tuple(rotation[2]))

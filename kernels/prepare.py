@@ -23,6 +23,7 @@ import numpy as np
 
 from streamprn.kernels import (
     normals,
+    patches,
     pose,
     quantise,
     raster,
@@ -102,10 +103,18 @@ def _smoothing() -> None:
     uv.bounds(vertices)
 
 
+def _looks() -> None:
+    points = np.ones((4, 2), np.float32)
+    half = np.zeros((SIDE // 2, SIDE // 2), np.uint8)
+    patches.means_yuv(YuvPlanes(np.zeros((SIDE, SIDE), np.uint8), half, half), points, 1.0)
+    patches.means_rgb(np.zeros((SIDE, SIDE, 3), np.uint8), points, 1.0)
+
+
 #: By name, the ones that a first face needs first.
 STEPS: dict[str, Callable[[], None]] = {
     "pose": _pose,
     "depth": _depth,
+    "looks": _looks,
     "facing": _facing,
     "crops from planes": _plane_crops,
     "crops": _crops,
@@ -116,6 +125,7 @@ STEPS: dict[str, Callable[[], None]] = {
 
 _LOOPS: dict[str, object] = {
     "pose": pose._estimate,
+    "looks": patches._means,
     "facing": visibility._visible,
     "crops from planes": warp_yuv_loop,
     "crops": warp_rgb_loop,

@@ -87,7 +87,7 @@ def warp_yuv(
     matrices = _matrices(frame_from_crop)
     out = output(out, (matrices.shape[0], size, size, 3), np.float32)
     _check_planes(planes)
-    y, u, v = (_whole_rows(plane) for plane in (planes.y, planes.u, planes.v))
+    y, u, v = (whole_rows(plane) for plane in (planes.y, planes.u, planes.v))
     whole = Planes(y, u, v, planes.y.shape[1])
     colour = colour_of(planes.full_range, planes.bt709)
     tone = _tone(scale, bias, border)
@@ -116,7 +116,7 @@ def _check_planes(planes: YuvPlanes) -> None:
         )
 
 
-def _whole_rows(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def whole_rows(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The plane with the padding at the end of its rows: C order without a copy.
 
     The padding of the last row may lie beyond the buffer: columns past the plane's width must

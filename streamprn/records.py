@@ -130,6 +130,11 @@ class Frame:
     wall_ns: int
     camera: Camera | None = None
 
+    @property
+    def moment_ns(self) -> int:
+        """When the picture was taken, on the source's own time line where it has one."""
+        return self.captured_ns if self.pts_ns is None else self.pts_ns
+
 
 @dataclass(frozen=True, slots=True)
 class Roi:

@@ -143,6 +143,14 @@ class TrackConfig(Checked):
         3, "Forget a face lost for this many frames in a row", unit="frames", minimum=1,
         maximum=10_000,
     )  # fmt: skip
+    remember_s: float = setting(
+        10.0,
+        "A face that returns within so many seconds gets its id again, and faces that pass each "
+        "other keep theirs, by their looks; 0: ids follow places alone",
+        unit="s",
+        minimum=0,
+        maximum=600,
+    )
     max_overlap: float = setting(
         0.4,
         "Two boxes with a greater intersection over union are one face",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamprn.engines.predict import View
+from streamprn.faces.identity import Identities, Verdict
 from streamprn.faces.track import FaceTracker
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Follower:
         self.detection = detection
         self._predictor = predictor
         self._tracker = FaceTracker(predictor.crop, rules, first_id)
+        self._identities = Identities(predictor, self._tracker) if rules.remember_s else None
         self._looked_at: list[Track] = []
         self._detected = False
         self._rules = rules
@@ -73,7 +75,7 @@ class Follower:
         with self._predictor.lock:
             self._detect(image)
             predictions, _ = self._predictor.predict(self._views(image))
-            faces = self.faces(image, predictions)
+            faces = self.faces(image, predictions, at_ns)
         return self.smooth(faces, image, at_ns)
 
     def views(self, image: FrameImage) -> list[View]:
@@ -107,23 +109,31 @@ class Follower:
             search=search and not track.confirmed,
         )
 
-    def faces(self, image: FrameImage, predictions: Sequence[Prediction]) -> list[Face]:
+    def faces(self, image: FrameImage, predictions: Sequence[Prediction], at_ns: int) -> list[Face]:
         """The faces of the frame, not smoothed.
 
         Args:
             image: the frame.
             predictions: of its `views`, in their order.
+            at_ns: when it was taken, on any time line that goes forward.
         """
         size_wh = (image.width, image.height)
-        faces = [
-            prediction.face(id=track.id, score=track.score)
-            for track, prediction in zip(self._looked_at, predictions, strict=True)
-            if self._tracker.observe(
-                track, prediction.score, prediction.next_roi, size_wh, prediction.check
-            )
-        ]
-        self._tracker.settle()
-        return faces
+        tracker, tracks = self._tracker, self._looked_at
+        verdicts = {}
+        if self._identities is not None:
+            verdicts = self._identities.judge(image, at_ns, tracks, predictions)
+        faces = []
+        for index, (track, one) in enumerate(zip(tracks, predictions, strict=True)):
+            verdict = verdicts.get(index, Verdict.SHOWN)
+            if verdict is Verdict.HIDDEN:
+                tracker.miss(track)
+            elif tracker.observe(
+                track, one.score, one.next_roi, size_wh, one.check,
+                confirm=verdict is not Verdict.UNKNOWN,
+            ):  # fmt: skip
+                faces.append(one.face(id=track.id, score=track.score))
+        tracker.settle()
+        return sorted(faces, key=lambda face: face.id)
 
     def smooth(self, faces: list[Face], image: FrameImage, at_ns: int) -> list[Face]:
         """The faces of a frame as its subscribers get them."""

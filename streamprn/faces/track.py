@@ -35,6 +35,8 @@ class TrackRules:
             lying on its side, but no more often than every so many frames.
         unconfirmed_detections: for engines without a score, this many detector passes in a row
             without the face end it.
+        remember_s: a face that comes back within so many seconds gets its id again; with 0 ids
+            follow places alone, and faces that pass each other may exchange them.
     """
 
     max_faces: int = 4
@@ -45,13 +47,15 @@ class TrackRules:
     check_frames: int = 60
     search_frames: int = 10
     unconfirmed_detections: int = 3
+    remember_s: float = 10.0
 
 
 @dataclass(slots=True)
 class Track:
     """One followed face; mutable, owned by its `FaceTracker`.
 
-    `id` is 0 until the engine confirmed the face.
+    `id` is 0 until the engine confirmed the face; `likeness` is that to the looks that are known of
+    this id, see `streamprn.faces.identity`.
     """
 
     roi: Roi
@@ -61,6 +65,7 @@ class Track:
     unconfirmed: int = 0
     frames: int = 0
     check: Check | None = None
+    likeness: float = 0.0
 
     @property
     def confirmed(self) -> bool:
@@ -96,6 +101,11 @@ class FaceTracker:
         """Whether as many faces are followed as the rules allow."""
         return len(self.tracks) >= self.rules.max_faces
 
+    def new_id(self) -> int:
+        """An id that no face of this stream has had."""
+        self.next_id += 1
+        return self.next_id - 1
+
     def see(self, detections: Iterable[Detection]) -> None:
         """Match detections with the followed faces; the others become candidates.
 
@@ -123,6 +133,8 @@ class FaceTracker:
         next_roi: Roi,
         frame_size_wh: tuple[int, int],
         check: Check | None = None,
+        *,
+        confirm: bool = True,
     ) -> bool:
         """Note the score and the next ROI of one track; True when it is a face in this frame.
 
@@ -132,6 +144,7 @@ class FaceTracker:
             next_roi: where to look in the next frame.
             frame_size_wh: width and height of the frame.
             check: what second looks at it said, now or earlier.
+            confirm: whether a new face may get its id now; else it is followed without one.
         """
         track.check = check
         scored = not math.isnan(score)
@@ -145,28 +158,35 @@ class FaceTracker:
         if not scored and track.unconfirmed >= self.rules.unconfirmed_detections:
             track.misses = self.rules.lost_frames
             return False
-        if not track.confirmed:
-            track.id = self.next_id
-            self.next_id += 1
+        if not track.confirmed and confirm:
+            track.id = self.new_id()
         track.misses = 0
         if scored:
             track.score = score
         if track.roi.change_to(next_roi) > self.rules.deadband:
             track.roi = next_roi
-        return True
+        return track.confirmed
+
+    def miss(self, track: Track) -> None:
+        """Note that a track shows another's face."""
+        track.frames += 1
+        track.misses += 1
 
     def settle(self) -> None:
-        """End what is lost: faces missed too often, candidates never confirmed, doubles."""
+        """End what is lost: faces missed too often, candidates never confirmed, doubles.
+
+        Of two on one head the one that looks more like its face stays, or the older one.
+        """
         alive = [
             track
             for track in self.tracks
             if track.misses < (self.rules.lost_frames if track.confirmed else 1)
         ]
         kept: list[Track] = []
-        for track in sorted(alive, key=lambda one: (not one.confirmed, one.id)):
+        for track in sorted(alive, key=lambda one: (not one.confirmed, -one.likeness, one.id)):
             if not self._taken(track.roi, kept):
                 kept.append(track)
-        self.tracks = kept
+        self.tracks = sorted(kept, key=lambda one: (not one.confirmed, one.id))
 
     def _best_match(self, roi: Roi, tracks: Sequence[Track]) -> Track | None:
         best = max(tracks, key=lambda track: roi.overlap(track.roi), default=None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamprn.channel import Channel
     from streamprn.live.look import Looked
     from streamprn.live.stream import Stream
-    from streamprn.records import Face, Frame
+    from streamprn.records import Face
     from streamprn.wire.encode import MeshFormat
     from streamprn.wire.publish import Publisher
 
@@ -111,7 +111,7 @@ class FinishLoop(Loop):
         restored_ns = time.monotonic_ns()
         faces = looked.faces
         if wanted & WITH_FACES:
-            faces = stream.follower.smooth(faces, frame.image, _moment_ns(frame))
+            faces = stream.follower.smooth(faces, frame.image, frame.moment_ns)
         spans = {
             **looked.spans_ns,
             "handover": began_ns - looked.inferred_ns,
@@ -186,8 +186,3 @@ def _stats(stream: Stream) -> Mapping[str, float]:
         "fps": stream.statistics.recent_fps(),
         **{f"latency_{name}_ms": value for name, value in summary.latency_ms.items()},
     }
-
-
-def _moment_ns(frame: Frame) -> int:
-    """When the picture was taken, on the source's own time line where it has one."""
-    return frame.captured_ns if frame.pts_ns is None else frame.pts_ns

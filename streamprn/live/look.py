@@ -206,7 +206,8 @@ class LookLoop(Loop):
         first = 0
         for one, count in zip(looked, round_.counts, strict=True):
             part = predictions[first : first + count]
-            one.faces = one.stream.follower.faces(one.frame.image, part)
+            frame = one.frame
+            one.faces = one.stream.follower.faces(frame.image, part, frame.moment_ns)
             first += count
         now = time.monotonic_ns()
         for one in looked:

@@ -183,6 +183,7 @@ class StreamMaker:
             lost_frames=track.lost_frames,
             max_overlap=track.max_overlap,
             check_frames=track.check_frames,
+            remember_s=track.remember_s,
         )
         detection = self._detection(source)
         return Follower(self._predictor, detection, rules, self.smoother(live=live), first_id)
@@ -191,6 +192,11 @@ class StreamMaker:
     def begins_live(self) -> bool:
         """Whether one of the configured sources is a camera or a network stream."""
         return any(address_of(source).live for source in self._config.sources)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether faces are told apart by their looks."""
+        return self._config.track.remember_s > 0
 
     def smoother(self, *, live: bool) -> Smoother | None:
         """A new smoother where the settings ask for one, for a source that is `live` or not."""

@@ -64,6 +64,9 @@ def warm_up(
             _ = face.box_xyxy
         if beside.running and Kind.FACE in wanted:
             STEPS["facing"]()
+        if maker.remembers:
+            beside.wait("looks")
+            STEPS["looks"]()
         if wanted & WITH_FACES:
             beside.wait("depth" if Kind.FACE in wanted else "pose")
         compute(FrameResult(frame, tuple(faces), 0, 0), wanted, mesh_format)
