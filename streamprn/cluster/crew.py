@@ -36,6 +36,8 @@ REPORT_S = 2.0
 PATIENCE_S = 15.0
 #: Before a worker is started again that could not be opened.
 RETRY_S = 5.0
+#: Concurrency group of the calls that give and take streams.
+PLACING = "placing"
 
 log = logging.getLogger("streamprn.cluster")
 
@@ -155,7 +157,7 @@ class Crew:
             self._costs.pop(stream, None)
             member = self._members.get(self._where.pop(stream, -1))
         if member is not None:
-            member.actor.drop.remote(stream)
+            _drop(member, stream)
         self._proxy.tell(SourceStatus(stream, SourceState.ENDED, "removed", wall_ns=time.time_ns()))
         self._proxy.release(stream)
 
@@ -287,6 +289,8 @@ class Crew:
             for stream, rate in rates.items():
                 if frames > 0 and self._where.get(stream) == member.slot:
                     self._costs[stream] = report.cores * rate / frames
+                if self._where.get(stream) != member.slot:
+                    _drop(member, stream)  # another's by now
             if all(one.report is not None for one in self.members):
                 self._balance()
 
@@ -313,7 +317,8 @@ class Crew:
         self._proxy.assign(stream, member.hello.run)
         paused = stream in self._paused
         source = replace(self._sources[stream], name=stream)
-        member.waiting[member.actor.take.remote(source, paused=paused)] = stream
+        take = member.actor.take.options(concurrency_group=PLACING)
+        member.waiting[take.remote(source, paused=paused)] = stream
 
     def _balance(self) -> None:
         """Move one stream where that is worth it; the next one after the next report."""
@@ -321,7 +326,7 @@ class Crew:
         if move is None:
             return
         stream, slot = move
-        self._members[self._where[stream]].actor.drop.remote(stream)
+        _drop(self._members[self._where[stream]], stream)
         self._give(stream, self._members[slot])
         self._say(f"{stream} moves to worker {slot}")
 
@@ -329,6 +334,10 @@ class Crew:
         """Cores that each worker's streams take, as measured."""
         with self._lock:
             return loads(self._where, self._costs, self._open())
+
+
+def _drop(member: Member, stream: str) -> None:
+    member.actor.drop.options(concurrency_group=PLACING).remote(stream)
 
 
 def _in_words(error: Exception) -> str:

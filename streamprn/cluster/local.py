@@ -81,11 +81,16 @@ def local_crew(
         # Sockets in a folder of this user alone: nobody passes the proxy by.
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamprn-")))
         ray = _start(workers, opened)
-        from streamprn.cluster.crew import Crew
+        from streamprn.cluster.crew import PLACING, Crew
         from streamprn.cluster.worker import Worker, config_of_worker
 
         actor: Any = ray.remote(
-            num_cpus=1, num_gpus=_gpu_share(ray, workers), max_concurrency=_CALLS, max_restarts=0
+            num_cpus=1,
+            num_gpus=_gpu_share(ray, workers),
+            max_concurrency=_CALLS,
+            max_restarts=0,
+            # One after the other: a stream that is given and taken away at once must be gone.
+            concurrency_groups={PLACING: 1},
         )(Worker)
         cores, starts = shares(workers), iter(range(1_000_000))
 
