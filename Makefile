@@ -53,9 +53,11 @@ types: $(VENV)/.test
 imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
-# Many tests wait for sockets and clocks: two at a time take half as long. `pytest -n 0` for one.
+# Many tests wait for sockets and clocks: two at a time take half as long. Those that hold something
+# to a time run first, with the machine to themselves.
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m timed
+	$(BIN)/python -m pytest -m 'not timed' -n 2 --dist loadfile
 
 # MediaPipe 0.10.9 wants an older NumPy and OpenCV than ours: an environment of its own.
 peers: .venv-peers/.done .venv-peers-tasks/.done

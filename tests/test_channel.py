@@ -48,6 +48,7 @@ def test_a_full_channel_makes_the_writer_wait_and_loses_nothing():
     assert channel.statistics().dropped == 0
 
 
+@pytest.mark.timed
 def test_the_age_of_the_oldest_item_is_told():
     channel: Channel[int] = Channel(2)
     assert channel.statistics().oldest_age_ns == 0
@@ -59,6 +60,7 @@ def test_the_age_of_the_oldest_item_is_told():
     assert channel.statistics().oldest_age_ns < 20_000_000
 
 
+@pytest.mark.timed
 def test_closing_wakes_a_writer_and_keeps_what_is_held():
     channel: Channel[int] = Channel(1)
     assert channel.put(0)
@@ -73,6 +75,7 @@ def test_closing_wakes_a_writer_and_keeps_what_is_held():
     assert channel.receive() is None
 
 
+@pytest.mark.timed
 def test_closing_wakes_a_reader():
     channel: Channel[int] = Channel(1)
     threading.Timer(0.1, channel.close).start()

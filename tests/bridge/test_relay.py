@@ -86,6 +86,7 @@ def test_a_stream_without_frames_is_idle(source):
         assert said[-1] == "attic: no frames; waiting for it to go on"
 
 
+@pytest.mark.timed
 def test_an_output_that_is_slow_does_not_slow_the_publisher(source):
     class Slow(Kept):
         def send(self, message, faces):

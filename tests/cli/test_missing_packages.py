@@ -29,6 +29,7 @@ def without(monkeypatch):
     sample_clip.astronaut.cache_clear()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("missing", "arguments", "parts"),
     [
@@ -71,6 +72,7 @@ def test_a_plot_of_an_unknown_kind_is_refused_before_anything_is_measured(stream
     assert done.out == ""
 
 
+@pytest.mark.timed
 def test_a_missing_key_file_is_refused_before_the_engine_is_opened(streamprn, elsewhere):
     began = time.monotonic()
     setting = "publish.curve_secret_file=keys/server.key_secret"

@@ -114,6 +114,7 @@ def test_frames_run_through_and_are_recorded(streamprn, elsewhere):
     assert kinds == ["topology", *["face"] * 5]
 
 
+@pytest.mark.timed
 def test_sigterm_ends_the_run_within_a_second_even_where_a_source_never_answers(start):
     with socket.create_server(("127.0.0.1", 0)) as server:
         silent = f"rtsp://admin:hunter2@127.0.0.1:{server.getsockname()[1]}/x"
@@ -127,6 +128,7 @@ def test_sigterm_ends_the_run_within_a_second_even_where_a_source_never_answers(
     assert "hunter2" not in said + err
 
 
+@pytest.mark.timed
 def test_a_signal_while_starting_ends_the_program_in_bounded_time(start):
     process = start("run", "testsrc2", "--bind", "tcp://127.0.0.1:*", "--verbose")
     while process.popen.poll() is None:
@@ -178,6 +180,7 @@ def test_the_failure_of_an_only_source_is_told_in_one_line(streamprn, tmp_path):
     assert len(quiet.err.strip().splitlines()) == 1
 
 
+@pytest.mark.timed
 def test_watch_prints_what_run_publishes_until_ctrl_c(start, streamprn):
     process = start("run", "testsrc2", "--bind", "tcp://127.0.0.1:*")
     endpoint = process.wait_for("publishing on").split("publishing on ")[1].split(";")[0]

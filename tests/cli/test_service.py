@@ -32,6 +32,7 @@ def _until(bound, wanted):
     return told
 
 
+@pytest.mark.timed
 def test_a_service_is_steered_reloaded_watched_and_stopped(start, streamprn, elsewhere, manager):
     path, told = manager
     file = elsewhere / "cams.yaml"

@@ -210,6 +210,7 @@ def test_tiny_and_huge_pictures_work(run, tmp_path, size):
     assert summary.frames == 1
 
 
+@pytest.mark.timed
 def test_a_stop_ends_a_run_within_a_second(engine, detector, clips):
     settings = config(clips.moving(frames=90).uri, loop=True)
     with Pipeline(settings, engine=engine, detector=detector) as pipeline:

@@ -71,6 +71,7 @@ def _next(answer):
     return data
 
 
+@pytest.mark.timed
 def test_a_film_goes_on_at_its_pace_and_ends_with_its_stream(call, served):
     connection, answer = _film(call, "face")
     began = time.monotonic()

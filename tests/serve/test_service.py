@@ -332,6 +332,7 @@ def test_a_token_is_taken_only_from_a_file_of_ones_own(token_file, tmp_path):
 # --- clients that misbehave -----------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_a_client_that_never_ends_its_request_is_let_go(engine, detector, monkeypatch):
     monkeypatch.setattr(server, "PATIENCE_S", 0.3)
     monkeypatch.setattr(server, "CHECK_S", 0.1)
@@ -383,6 +384,7 @@ def test_garbage_is_answered_and_the_next_client_served(call, data):
     assert call("GET", "/healthz").status == 200
 
 
+@pytest.mark.timed
 def test_a_server_ends_within_a_second_while_clients_hang_on_it(engine, detector):
     before = _threads()
     with running(engine, detector) as one:

@@ -144,6 +144,7 @@ def test_missing_stamps_take_the_usual_step():
     assert advance([None, None, 80])[1] == [0, STEP_NS, 2 * STEP_NS]
 
 
+@pytest.mark.timed
 def test_a_file_whose_clock_is_wrong_takes_no_longer_than_its_frames(tmp_path, play):
     stamps = [0, 40, 80, 9_000_000, 9_000_040, 9_000_080, 100_000_000, 100_000_040]
     player = play(clip(tmp_path / "jumps.mkv", stamps), realtime=True, capacity=50)

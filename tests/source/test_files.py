@@ -70,6 +70,7 @@ def test_a_loop_is_seamless(clip, play):
     np.testing.assert_allclose(steps, 1e9 / 30, atol=2)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("b_frames", [0, 3])
 def test_a_paced_file_keeps_its_schedule_over_the_loop(clips, play, b_frames):
     clip = clips.still(frames=15, b_frames=b_frames)
@@ -126,6 +127,7 @@ def test_a_test_picture_is_live(play):
     assert player.reader.address.live
 
 
+@pytest.mark.timed
 def test_stopping_a_file_that_waits_for_room_or_for_its_time_is_quick(clip, play):
     full = play(clip.uri, capacity=1)
     paced = play(clip.uri, realtime=True, max_fps=1)

@@ -20,6 +20,7 @@ def images(clips):
     return [draw(transforms, 320, 240) for transforms in clip.transforms[:10]]
 
 
+@pytest.mark.timed
 def test_mjpeg_plays_at_once(images, play):
     with HttpServer(images) as server:
         player = play(server.url("/mjpeg"), capacity=100)
@@ -87,6 +88,7 @@ def test_a_film_with_its_index_at_its_end_says_what_it_needs(clips, play, tmp_pa
 # -- once live, always live ------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_an_address_of_single_pictures_is_polled_at_its_rate(images, play):
     with HttpServer(images) as server:
         player = play(server.url("/snap.jpg"), capacity=100, poll_fps=10, stall_timeout_s=0.3)

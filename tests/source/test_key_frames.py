@@ -31,6 +31,7 @@ def test_a_camera_before_its_key_frame_is_waited_for(clip, play):
         assert player.reader.counters.reconnects == 0
 
 
+@pytest.mark.timed
 def test_a_camera_that_can_is_asked_for_a_key_frame(clips, play, caplog):
     """Its own next one is eight seconds away."""
     caplog.set_level("INFO")
@@ -78,6 +79,7 @@ def test_a_camera_that_changes_its_codec_in_mid_stream_is_connected_again(clip, 
             assert len(player.take(10, timeout=6)) == 10
 
 
+@pytest.mark.timed
 def test_silence_while_waiting_for_a_key_frame_is_a_stall(clip, play):
     with RtspServer([clip.path], first=10) as server:
         player = play(server.url, stall_timeout_s=0.4)

@@ -41,6 +41,7 @@ def rest(player) -> None:
 # -- what keeps its place ------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_a_paced_file_goes_on_with_the_next_frame_and_none_is_late(clip, play):
     player = play(clip.uri, realtime=True, capacity=100)
     before = player.take(10)
@@ -61,6 +62,7 @@ def test_a_paced_file_goes_on_with_the_next_frame_and_none_is_late(clip, play):
     assert player.states == [CONNECTING, LIVE, PAUSED, LIVE, SourceState.ENDED]
 
 
+@pytest.mark.timed
 def test_a_pause_while_the_taker_is_late_makes_no_frame_later(clips, play):
     player = play(clips.still(frames=45).uri, realtime=True, capacity=1)
     first = player.take(3)
@@ -125,6 +127,7 @@ def test_a_file_may_be_paused_before_it_starts_and_more_than_once(clip, play):
 # -- what disconnects ----------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_network_stream_disconnects_and_comes_back_at_once(clip, play, transport):
     with RtspServer([clip.path]) as server:
@@ -155,6 +158,7 @@ def test_a_pause_too_short_to_be_seen_disconnects_without_an_error(clip, play):
         assert {SourceState.STALLED, SourceState.RECONNECTING}.isdisjoint(player.states)
 
 
+@pytest.mark.timed
 def test_a_pause_does_not_wait_for_a_stalled_server(clip, play):
     with RtspServer([clip.path]) as server:
         player = play(server.url, stall_timeout_s=30.0)
@@ -172,6 +176,7 @@ def test_a_pause_does_not_wait_for_a_stalled_server(clip, play):
         assert SourceState.STALLED not in player.states
 
 
+@pytest.mark.timed
 def test_a_pause_interrupts_connecting(play):
     with BlackHole() as hole:
         player = play(f"rtsp://127.0.0.1:{hole.port}/x", open_timeout_s=30.0)
@@ -211,6 +216,7 @@ def test_stopping_while_paused_takes_no_time(clip, play, live):
         assert player.reader.status.cause == "stopped"
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("live", [False, True], ids=["file", "network"])
 def test_stopping_without_patience_returns_at_once_and_the_thread_ends_soon(clip, play, live):
     with RtspServer([clip.path]) as server:

@@ -17,6 +17,7 @@ def clip(clips):
     return clips.moving(frames=45)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_the_first_frame_comes_within_half_a_second(clip, play, transport):
     with RtspServer([clip.path]) as server:
@@ -38,6 +39,7 @@ def test_time_stamps_grow_over_the_servers_loops(clip, play, transport):
         assert all(frame.captured_ns <= frame.decoded_ns for frame in frames)
 
 
+@pytest.mark.timed
 def test_a_slow_taker_gets_the_newest_frame_and_gaps_in_seq(clip, play):
     with RtspServer([clip.path], fps=60) as server:
         player = play(server.url, capacity=1)
@@ -49,6 +51,7 @@ def test_a_slow_taker_gets_the_newest_frame_and_gaps_in_seq(clip, play):
         assert player.reader.counters.dropped >= later.seq - first.seq - 2
 
 
+@pytest.mark.timed
 def test_a_stall_is_reported_and_the_stream_comes_back(clip, play):
     with RtspServer([clip.path]) as server:
         player = play(server.url, stall_timeout_s=0.5)

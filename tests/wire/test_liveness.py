@@ -82,6 +82,7 @@ def states(subscriber, seconds):
     return seen
 
 
+@pytest.mark.timed
 def test_a_subscriber_of_faces_alone_tells_a_dead_publisher_from_an_empty_street(process):
     with Subscriber(process.endpoint, "cam1/face") as subscriber:
         assert subscriber.liveness().state is Life.WAITING

@@ -430,6 +430,7 @@ def test_the_last_message_before_closing_arrives():
         assert subscriber.receive(2).state is SourceState.ENDED
 
 
+@pytest.mark.timed
 def test_closing_is_quick_repeatable_and_final(publisher):
     began = time.monotonic()
     publisher.close()

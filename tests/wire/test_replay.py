@@ -88,6 +88,7 @@ def test_a_replay_tells_the_topology_and_the_states(recording):
     assert states == [SourceState.LIVE, SourceState.ENDED]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("speed", "least", "most"), [(1.0, 0.19, 2.0), (4.0, 0.04, 0.19)])
 def test_a_replay_keeps_the_pace(recording, speed, least, most):
     folder, _ = recording
@@ -101,6 +102,7 @@ def test_frames_are_numbered_on_where_a_recording_starts_again(recording):
     assert [m.seq for m in messages] == list(range(3, 15))
 
 
+@pytest.mark.timed
 def test_long_pauses_are_passed_over(tmp_path):
     recorder = Recorder(tmp_path, make_topology(20))
     for seq, moment in enumerate((10**18, 10**18 + 3600 * 10**9)):

@@ -172,6 +172,7 @@ def test_a_full_disk_stops_the_recording_alone_and_it_goes_on_when_there_is_room
     assert found == [*range(int(frames)), *range(30, 40)]
 
 
+@pytest.mark.timed
 def test_a_slow_disk_loses_frames_of_the_recording_and_delays_none(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(record, "WAITING_BYTES", 20_000)
     one = recorder(tmp_path)

@@ -165,6 +165,7 @@ def test_a_message_outlives_its_subscriber(publisher):
     np.testing.assert_array_equal(message.vertices[1], result.faces[0].vertices)
 
 
+@pytest.mark.timed
 def test_receiving_in_vain_takes_as_long_as_was_said():
     with Subscriber("tcp://127.0.0.1:1") as subscriber:
         began = time.monotonic()

@@ -120,6 +120,7 @@ def test_watching_without_topics_finds_the_streams_and_asks_for_the_light_kinds_
     assert sum(wanted == light for wanted in seen) > len(seen) / 2
 
 
+@pytest.mark.timed
 def test_without_a_terminal_there_is_a_line_for_each_stream(streams):
     out = io.StringIO()
     assert watch.run(streams.endpoint, duration_s=1.4, out=out) > 20
@@ -151,6 +152,7 @@ def test_nothing_to_watch_is_said_so():
     ]
 
 
+@pytest.mark.timed
 def test_watching_ends_soon_after_it_is_told_to():
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
