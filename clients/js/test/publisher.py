@@ -47,6 +47,7 @@ class Feed:
             newest=False,
             server_key=self._keys and self._keys.public,
         )
+        eventually(lambda: Kind.MESH in self._publisher.wanted(STREAM), 10)
 
     def _open(self, bind: str) -> Publisher:
         return Publisher(
@@ -64,9 +65,6 @@ class Feed:
 
     def stats(self) -> None:
         self._publisher.publish_stats(STREAM, {"fps": 29.5, "engine": "facemesh", "gpu": None})
-
-    def wait(self, kind: str) -> None:
-        eventually(lambda: Kind(kind) in self._publisher.wanted(STREAM), 10)
 
     def publish(self, seq: str) -> None:
         camera = Camera(500, 510, 16, 12)
