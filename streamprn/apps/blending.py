@@ -8,7 +8,7 @@ from coarse to fine. Solving it in place avoids the patch moving when its mask t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -33,6 +33,8 @@ _COARSEST_PX = 4
 _LARGEST_RIM_STEP = 80.0
 _LEAST_RIM_WEIGHT = 0.02
 _EDGE_PX = 2.5
+# Logarithm of linear light above the skin's from which a pixel of skin is a highlight for sure.
+_HIGHLIGHT_STEP = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +42,29 @@ class ColourMatch:
     """Takes one face's skin to another's: brightness, contrast and tint, in linear light.
 
     Colours are taken as logarithms of linear light, split into brightness (their mean) and tint
-    (the rest). A pixel's tint moves as far as it has the tint of the skin itself: neutral things
-    (eyes, teeth, spectacles) stay neutral. Plain gains of the channels, or matched covariances
-    (Pitie and Kokaram's transport), turn them blue or green where two pictures differ much.
+    (red over green, green over blue). A tint moves as far as it is that of the skin itself: neutral
+    things (eyes, teeth, spectacles) stay neutral, and skin that is half as warm as the rest stays
+    half as warm. Plain gains of the channels, or matched covariances (Pitie and Kokaram's
+    transport), turn them blue or green where two pictures differ much.
+
+    What is brighter than the skin, on skin, is skin in more light with white light upon it
+    (Shafer's dichromatic reflection), so that a highlight is never colder than the skin below it,
+    and no nearer to white than it was.
 
     Attributes:
         have: `(3,)` float64, logarithm of the linear light of the source's skin.
         want: `(3,)` float64, of the target's.
         shadows: what differences of brightness below that of the skin are multiplied by.
         highlights: the same above it.
+        tints: what differences of tint from that of the skin are multiplied by, on skin: a face
+            between a blue sky and the sun has more of them than one in a room.
     """
 
     have: Float64
     want: Float64
     shadows: float = 1.0
     highlights: float = 1.0
+    tints: float = 1.0
 
     @classmethod
     def identity(cls) -> ColourMatch:
@@ -68,52 +78,113 @@ class ColourMatch:
             self.want + part * (other.want - self.want),
             self.shadows + part * (other.shadows - self.shadows),
             self.highlights + part * (other.highlights - self.highlights),
+            self.tints + part * (other.tints - self.tints),
         )
 
-    def apply(self, rgb: UInt8) -> Float32:
-        """Map sRGB pixels `(..., 3)` uint8; returns sRGB float32 in 0..255, not rounded."""
+    def apply(self, rgb: UInt8, skin: Float32 | None = None) -> Float32:
+        """Map sRGB pixels.
+
+        Args:
+            rgb: `(..., 3)` uint8.
+            skin: `(...)` float32 in 0..1, where it is known to be skin; nowhere if None.
+
+        Returns:
+            `(..., 3)` float32, sRGB in 0..255, not rounded.
+        """
         flat = rgb.reshape(-1, 3)
+        known = np.zeros(len(flat), np.float32) if skin is None else skin.reshape(-1)
         out = np.empty(flat.shape, np.float32)
         _apply_match(
             flat,
+            known,
             LOG_LIGHT,
             self.have.astype(np.float32),
             self.want.astype(np.float32),
             np.float32(self.shadows),
             np.float32(self.highlights),
+            np.float32(self.tints),
             out,
         )
         return np.asarray(255.0 * srgb_from_linear(out).reshape(rgb.shape), np.float32)
 
 
 @njit(cache=True, nogil=True)
-def _apply_match(rgb, log_light, have, want, shadows, highlights, out):  # type: ignore[no-untyped-def]
+def _apply_match(rgb, skin, log_light, have, want, shadows, highlights, tints, out):  # type: ignore[no-untyped-def]
     mean_have, mean_want = have.mean(), want.mean()
-    tint_have, tint_want = have - mean_have, want - mean_want
-    own = max((tint_have * tint_have).sum(), np.float32(0.02))
-    norm = (tint_have * tint_have).sum() + np.float32(0.02)
-    # On paler skin the tints that are not the skin's own are as much paler: no green cheeks.
-    paler = np.sqrt(((tint_want * tint_want).sum() + np.float32(0.02)) / norm)
-    keep = min(max(paler, np.float32(0.4)), np.float32(1.0))
+    ours, theirs = np.exp(have), np.exp(want)
     light = np.empty(3, np.float32)
+    lit, whites = np.empty(3, np.float32), np.empty(3, np.float32)
     for n in range(rgb.shape[0]):
         for c in range(3):
             light[c] = log_light[rgb[n, c]]
-        mean = light.mean()
-        alike = np.float32(0.0)
-        for c in range(3):
-            alike += (light[c] - mean) * tint_have[c]
-        # A highlight is skin under white light: as much paler than the skin as it was before.
-        part = min(max(alike / own, np.float32(0.0)), np.float32(1.0))
-        step = mean - mean_have
+        step = light.mean() - mean_have
         # Far below the skin's brightness the contrast is the source's own: black stays black.
         low = min(max(step, np.float32(-1.0)), np.float32(0.0))
         high = max(step, np.float32(0.0))
         bright = mean_want + shadows * low + highlights * high + (step - low - high)
-        for c in range(3):
-            rest = light[c] - mean - part * tint_have[c]
-            tint = keep * rest + part * tint_want[c]
-            out[n, c] = min(np.exp(bright + tint), np.float32(1.0))
+        red = _tint(light[0] - light[1], have[0] - have[1], want[0] - want[1])
+        blue = _tint(light[2] - light[1], have[2] - have[1], want[2] - want[1])
+        calm = skin[n] * (np.float32(1.0) - tints)
+        red += calm * (want[0] - want[1] - red)
+        blue += calm * (want[2] - want[1] - blue)
+        green = bright - (red + blue) / np.float32(3.0)
+        out[n, 0] = min(np.exp(green + red), np.float32(1.0))
+        out[n, 1] = min(np.exp(green), np.float32(1.0))
+        out[n, 2] = min(np.exp(green + blue), np.float32(1.0))
+        part = skin[n] * min(high / np.float32(_HIGHLIGHT_STEP), np.float32(1.0))
+        if part > 0.0:
+            _light_up(np.exp(light), ours, theirs, highlights, tints, whites, lit)
+            for c in range(3):
+                out[n, c] += part * (lit[c] - out[n, c])
+
+
+@njit(cache=True, nogil=True)
+def _tint(value, have, want):  # type: ignore[no-untyped-def]
+    """The logarithm of a ratio of channels, taken from the skin that has one to the other."""
+    least = np.float32(0.01)
+    alike = (value * have + least) / (have * have + least)
+    alike = min(max(alike, np.float32(0.0)), np.float32(1.0))
+    # On paler skin the tints that are not the skin's own are as much paler: no green cheeks.
+    paler = np.sqrt((want * want + least) / (have * have + least))
+    keep = min(max(paler, np.float32(0.4)), np.float32(1.0))
+    return alike * want + keep * (value - alike * have)
+
+
+@njit(cache=True, nogil=True)
+def _light_up(light, have, want, contrast, tints, whites, out):  # type: ignore[no-untyped-def]
+    """Linear light on skin, taken from one skin to the other; see `ColourMatch`."""
+    mean, mean_have = light.mean(), have.mean()
+    # How much brighter the skin itself is: by its colour, without the white upon it.
+    alike, own = np.float32(0.0), np.float32(0.01) * mean_have * mean_have
+    alike += np.float32(0.01) * mean * mean_have
+    for c in range(3):
+        alike += (light[c] - mean) * (have[c] - mean_have)
+        own += (have[c] - mean_have) * (have[c] - mean_have)
+    have_top, want_top = have.max(), want.max()
+    gain = min(alike / own, mean / mean_have, np.float32(0.98) / have_top)
+    gain = max(gain, np.float32(1.0))
+    # No nearer to white than it was: sunlit skin becomes pale skin in the sun, not a white patch.
+    room = (gain - np.float32(1.0)) * have_top / max(np.float32(1.0) - have_top, np.float32(0.02))
+    most = np.float32(1.0) + room * (np.float32(1.0) - want_top) / want_top
+    gain_want = min(gain**contrast, max(most, np.float32(1.0)))
+    # As much white as makes it as bright as it should be, and no nearer to white than it was.
+    bright = want.mean() * (mean / mean_have) ** contrast
+    before, white = np.float32(0.0), np.float32(0.0)
+    for c in range(3):
+        skin, other = have[c] * gain, min(want[c] * gain_want, np.float32(1.0))
+        share = np.float32(0.0)
+        if light[c] < skin:
+            other *= (light[c] / skin) ** tints
+        else:
+            share = (light[c] - skin) / max(np.float32(1.0) - skin, np.float32(0.02))
+            share = min(share, np.float32(1.0))
+        out[c] = other
+        whites[c] = (np.float32(1.0) - other) * share
+        before += other / np.float32(3.0)
+        white += whites[c] / np.float32(3.0)
+    part = min(max((bright - before) / max(white, np.float32(1e-6)), np.float32(0.0)), 1.0)
+    for c in range(3):
+        out[c] += part * whites[c]
 
 
 def match_colours(source: UInt8, target: UInt8, mask: Mask) -> ColourMatch:
@@ -131,12 +202,15 @@ def match_colours(source: UInt8, target: UInt8, mask: Mask) -> ColourMatch:
     typical_have, typical_want = _typical(have), _typical(want)
     low_have, high_have = _spread(have, typical_have)
     low_want, high_want = _spread(want, typical_want)
-    return ColourMatch(
+    match = ColourMatch(
         typical_have,
         typical_want,
         shadows=float(np.clip(low_want / low_have, 0.5, 1.4)),
         highlights=float(np.clip(high_want / high_have, 0.25, 1.4)),
     )
+    matched = np.log(np.maximum(linear_from_srgb(match.apply(source[mask]) / 255.0), 3e-4))
+    tints = _tint_spread(want) / _tint_spread(matched)
+    return replace(match, tints=float(np.clip(tints, 0.3, 1.0)))
 
 
 def _typical(light: Float64) -> Float64:
@@ -154,6 +228,12 @@ def _spread(light: Float64, typical: Float64) -> tuple[float, float]:
     """How far logarithmic colours `(N, 3)` reach below and above the typical brightness."""
     low, high = np.percentile(light.mean(axis=1) - typical.mean(), (15, 96))
     return max(-float(low), 0.02), max(float(high), 0.02)
+
+
+def _tint_spread(light: Float64) -> float:
+    """How far the tints of most of the logarithmic colours `(N, 3)` lie apart."""
+    low, high = np.percentile(light[:, ::2] - light[:, 1:2], (10, 90), axis=0)
+    return max(float(np.linalg.norm(high - low)), 0.02)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

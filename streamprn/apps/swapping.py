@@ -339,12 +339,19 @@ class Patch:
     def blended_into(self, image: UInt8, match: ColourMatch | None) -> UInt8:
         """A copy of the picture with the patch in it."""
         out = image.copy()
-        source: Float32 | UInt8 = self.source if match is None else match.apply(self.source)
+        source: Float32 | UInt8 = (
+            self.source if match is None else match.apply(self.source, self._surely_skin())
+        )
         if match is not None and _is_grey(self.target):
             source = np.repeat(source.mean(axis=2, keepdims=True), 3, axis=2)
         feather = max(2.0, 0.035 * self.face_px)
         out[self.box] = blending.poisson_blend(self.target, source, self.mask, feather, self.chin)
         return out
+
+    def _surely_skin(self) -> Float32:
+        """`(h, w)` float32 in 0..1, fading towards eyes, brows, lips and what covers the face."""
+        sigma = max(1.0, 0.01 * self.face_px)
+        return np.asarray(cv2.GaussianBlur(self.skin.astype(np.float32), (0, 0), sigma), np.float32)
 
 
 def _is_grey(rgb: UInt8) -> bool:

@@ -130,16 +130,78 @@ def test_a_feather_rises_from_the_rim_but_not_from_the_border_of_the_picture() -
     assert (np.diff(alpha[20]) <= 0).all()
 
 
-def test_highlights_stay_skin_under_another_light() -> None:
-    """White light over warm skin: no part of it turns to the side of the skin's opposite."""
-    shine = np.linspace(0.0, 0.5, 200)[:, None]
-    ours = np.array([0.45, 0.22, 0.13])
-    theirs = np.array([0.40, 0.20, 0.34])
-    source = np.round(255 * images.srgb_from_linear(ours + shine)).astype(np.uint8)
-    have, want = (np.log(one) for one in (ours, theirs))
-    out = blending.ColourMatch(have, want).apply(source[None])[0]
-    assert (out[:, 0] >= out[:, 2] - 0.5).all(), "never bluer than red"
-    light = blending.LOG_LIGHT[np.round(out).astype(np.uint8)]
-    tint = (light - light.mean(axis=1, keepdims=True))[:, 0]
-    assert np.abs(np.diff(tint)).max() < 0.03, "no edge"
-    np.testing.assert_allclose(out[0], 255 * images.srgb_from_linear(theirs), atol=3)
+PALE, BROWN, DARK = ([0.62, 0.44, 0.34], [0.28, 0.13, 0.08], [0.10, 0.045, 0.028])
+
+
+def srgb(linear: np.ndarray) -> np.ndarray:
+    return np.round(255 * images.srgb_from_linear(np.clip(linear, 0, 1))).astype(np.uint8)
+
+
+def on_skin(match: blending.ColourMatch, rgb: np.ndarray) -> np.ndarray:
+    """Linear light of what the match makes of pixels that are skin."""
+    return images.linear_from_srgb(match.apply(rgb, np.ones(rgb.shape[:-1], np.float32)) / 255)
+
+
+@pytest.mark.parametrize("ours", [PALE, BROWN, DARK, [0.45, 0.22, 0.13]])
+@pytest.mark.parametrize("theirs", [PALE, BROWN, DARK, [0.40, 0.20, 0.34]])
+@pytest.mark.parametrize("strength", [0.25, 0.6, 1.0])
+def test_highlights_stay_skin_under_another_light(
+    ours: list[float], theirs: list[float], strength: float
+) -> None:
+    """White light over skin, up to where the camera saturates: never colder than the skin."""
+    shine = np.linspace(0.0, 1.0, 300)[:, None]
+    source = srgb(np.array(ours) + shine)
+    match = blending.ColourMatch(np.log(ours), np.log(theirs), highlights=strength)
+    out = on_skin(match, source)
+    levels = 255 * images.srgb_from_linear(out)
+    assert (np.maximum.accumulate(levels) - levels).max() < 5, "more light is never darker"
+    assert np.abs(np.diff(levels, axis=0)).max() < 16, "no edge"
+    np.testing.assert_allclose(out[0], theirs, atol=0.02)
+    light = np.log(out)
+    for warm, cold in ((0, 1), (1, 2), (0, 2)):
+        if theirs[warm] > theirs[cold]:
+            assert (out[:, warm] >= out[:, cold] - 0.006).all(), "white at most, never blue"
+        ratio = np.abs(light[:, warm] - light[:, cold])
+        assert ratio.max() <= ratio[0] + 0.25, "no colour that the skin has not"
+
+
+def test_sunlit_skin_becomes_sunlit_skin_and_not_a_white_patch() -> None:
+    sun = np.linspace(1.0, 3.5, 100)[:, None]
+    match = blending.ColourMatch(np.log(BROWN), np.log(PALE))
+    out = on_skin(match, srgb(np.array(BROWN) * sun))
+    levels = 255 * images.srgb_from_linear(out)
+    assert (np.maximum.accumulate(levels) - levels).max() < 3
+    assert (out[-1, 1:] < 0.8).all()
+    tints = out[:, 0] / out[:, 2]
+    assert np.abs(tints / tints[0] - 1).max() < 0.25
+
+
+def test_skin_that_is_half_as_warm_stays_half_as_warm() -> None:
+    """A cheek lit by the sky: on paler skin a cheek lit by the sky, not a violet one."""
+    match = blending.ColourMatch(np.log(BROWN), np.log(PALE))
+    half = np.array(BROWN) * np.array([1.0, 1.0, 1.45])
+    out = on_skin(match, srgb(half[None]))[0]
+    assert out[0] > out[1] > out[2]
+
+
+def test_tints_of_skin_vary_no_more_than_those_of_the_target() -> None:
+    random = np.random.default_rng(5)
+    source = srgb(np.array(BROWN) * np.exp(random.normal(0, 0.25, (60, 60, 3))))
+    target = srgb(np.array(PALE) * np.exp(random.normal(0, 0.04, (60, 60, 3))))
+    everywhere = np.ones((60, 60), bool)
+    match = blending.match_colours(source, target, everywhere)
+    assert 0.3 <= match.tints < 0.6
+
+    def spread(linear: np.ndarray) -> float:
+        return float(np.std(np.log(linear[..., 0] / linear[..., 1])))
+
+    calm = spread(on_skin(match, source))
+    assert calm < 0.7 * spread(images.linear_from_srgb(match.apply(source) / 255))
+    assert blending.match_colours(source, source, everywhere).tints == pytest.approx(1, abs=0.02)
+
+
+def test_matching_with_itself_changes_no_highlight_either() -> None:
+    colours = np.random.default_rng(6).integers(0, 256, (4000, 3), np.uint8)
+    match = blending.ColourMatch(np.log(BROWN), np.log(BROWN))
+    kept = match.apply(colours, np.ones(len(colours), np.float32))
+    assert np.abs(kept - colours).max() < 1.5

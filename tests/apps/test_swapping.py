@@ -145,6 +145,41 @@ def test_skin_tone_follows_the_target(
     assert np.abs(swapped.astype(int) - dark)[inside].mean() < 6
 
 
+def with_highlights(face: Reconstruction) -> np.ndarray:
+    """The picture with white light on nose, cheeks and chin, until the camera saturates."""
+    height, width = face.image.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    marks, size = face.landmarks[:, :2], float(np.ptp(face.landmarks[:, 0]))
+    light = images.linear_from_srgb(face.image / 255)
+    for at in (marks[30], *(marks[[2, 14]] + marks[[31, 35]]) / 2, (marks[8] + marks[57]) / 2):
+        distance = np.hypot(x - at[0], y - at[1]) / (0.08 * size)
+        light = light + 0.8 * np.exp(-(distance**3))[:, :, None]
+    return np.round(255 * images.srgb_from_linear(np.minimum(light, 1))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tone", [(1.0, 1.0, 1.0), (0.5, 0.4, 0.33), (0.75, 0.6, 0.5)])
+@pytest.mark.parametrize("onto", [False, True])
+def test_highlights_are_skin_and_never_grey_or_blue(
+    reference: ReferenceFace,
+    reconstructor: Reconstructor,
+    face: Reconstruction,
+    tone: tuple[float, float, float],
+    onto: bool,
+) -> None:
+    """Of the reference, on skin of several tones, and of the face that it is put onto."""
+    light = with_highlights(face)
+    target = (np.array(tone) * (light if onto else face.image)).astype(np.uint8)
+    lit = reference if onto else ReferenceFace.of(reconstructor.reconstruct(light)[0])
+    swap = swapper(lit)
+    swapped = swap.swap(target, face.vertices)
+    patch = swap.draw(target, face.vertices)
+    assert patch is not None
+    colours = swapped[patch.box][patch.skin & patch.mask].astype(int)
+    brightest = colours[np.argsort(colours.mean(axis=1))[-len(colours) // 10 :]]
+    assert np.mean(brightest[:, 0] >= brightest[:, 2] - 3) > 0.99, "red over blue, or white"
+    assert np.mean(brightest[:, 0] >= brightest[:, 1] - 3) > 0.99
+
+
 def test_a_turned_reference_is_completed_from_its_seen_half(
     reconstructor: Reconstructor, face: Reconstruction
 ) -> None:
