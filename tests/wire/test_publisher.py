@@ -198,6 +198,7 @@ def test_statistics_are_sent_only_to_those_who_ask(publisher):
         assert subscriber.receive(2).stats == {"fps": 31.0}
 
 
+@pytest.mark.timed  # a queue of 16 messages outruns a reader that does not run
 def test_a_burst_of_every_kind_of_six_streams_arrives_whole(publisher):
     with Subscriber(publisher.endpoint, newest=False) as subscriber:
         eventually(lambda: publisher.wanted("s0"))
