@@ -49,7 +49,8 @@ from streamprn.apps import images
 from streamprn.apps.reconstruction import Reconstructor
 from streamprn.engines.detectors import BlazeFaceDetector, open_detector
 from streamprn.engines.engine import open_engine
-from streamprn.engines.predict import HostPredictor, RefineRule, View
+from streamprn.engines.predict import RefineRule, View
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.engines.protocol import ScoreRule
 from streamprn.errors import StreamPRNError
 from streamprn.records import FrameImage, Roi

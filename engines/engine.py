@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from streamprn.engines import registry
-from streamprn.engines.protocol import CropRule, Inference, Runtime, ScoreRule
+from streamprn.engines.protocol import (
+    CropRule,
+    Inference,
+    Run,
+    Runtime,
+    ScoreRule,
+    StartingRuntime,
+)
 from streamprn.engines.runtimes.spec import NetworkSpec
 from streamprn.engines.topology import Topology
 from streamprn.errors import BackendError
@@ -84,13 +91,28 @@ class BundleEngine:
 
     def infer(self, crops: NDArray[np.float32]) -> Inference:
         """Crops `(B, S, S, 3)` float32 RGB in 0..1 to faces; see `protocol.Engine`."""
+        outputs = self._runtime.run(self._checked(crops))
+        return Inference(*self._decoder.decode(outputs, crops.shape[0]))
+
+    @property
+    def can_start(self) -> bool:
+        """Whether the runtime computes beside its caller."""
+        return isinstance(self._runtime, StartingRuntime)
+
+    def start(self, crops: NDArray[np.float32]) -> StartedBatch:
+        """Begin what `infer` does; see `protocol.StartingEngine`."""
+        if not isinstance(self._runtime, StartingRuntime):
+            raise BackendError(f"{self._runtime.description} computes in its caller's thread alone")
+        run = self._runtime.start(self._checked(crops))
+        return StartedBatch(run, self._decoder, len(crops))
+
+    def _checked(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         size = self.crop.size
         if crops.shape[1:] != (size, size, 3) or not 1 <= crops.shape[0] <= self._max_batch:
             raise ValueError(
                 f"crops must be (1..{self._max_batch}, {size}, {size}, 3), not {crops.shape}"
             )
-        outputs = self._runtime.run(np.ascontiguousarray(crops, np.float32))
-        return Inference(*self._decoder.decode(outputs, crops.shape[0]))
+        return np.ascontiguousarray(crops, np.float32)
 
     def warm_up(self) -> None:
         """Run once on zeros for every batch size, so that the first face is not late."""
@@ -102,6 +124,26 @@ class BundleEngine:
     def close(self) -> None:
         """Free what the runtime holds."""
         self._runtime.close()
+
+
+class StartedBatch:
+    """Crops that the engine of a bundle is at work on; see `protocol.Started`."""
+
+    def __init__(self, run: Run, decoder: Decoder, count: int) -> None:
+        self._run = run
+        self._decoder = decoder
+        self._count = count
+
+    def inference(self) -> Inference:
+        """See `protocol.Started`."""
+        try:
+            return Inference(*self._decoder.decode(self._run.outputs(), self._count))
+        finally:
+            self._run.release()
+
+    def cancel(self) -> None:
+        """See `protocol.Started`."""
+        self._run.release()
 
 
 def open_engine(

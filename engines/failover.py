@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.engine import CPU_RUNTIMES, BundleEngine, open_engine
-from streamprn.engines.predict import HostPredictor, Pending, Predictor, RefineRule
+from streamprn.engines.predict import Pending, Predictor, RefineRule
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.errors import BackendError
 
 if TYPE_CHECKING:
@@ -54,15 +55,20 @@ class FailoverPredictor(Predictor):
         """See `Predictor.in_flight`."""
         return self._now.in_flight
 
-    def begin(self, views: Sequence[View]) -> Pending:
+    @property
+    def frames_at_once(self) -> int | None:
+        """See `Predictor.frames_at_once`."""
+        return self._now.frames_at_once
+
+    def begin(self, views: Sequence[View], *, beside: bool = True) -> Pending:
         """See `Predictor.begin`; a GPU that fails here is left."""
         if self._now.failure is not None:
             self._fail_over(self._now.failure)
         try:
-            return self._now.begin(views)
+            return self._now.begin(views, beside=beside)
         except BackendError as error:
             self._fail_over(error)
-            return self._now.begin(views)
+            return self._now.begin(views, beside=beside)
 
     def is_done(self, pending: Pending) -> bool:
         """See `Predictor.is_done`."""

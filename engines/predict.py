@@ -7,28 +7,21 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from streamprn.engines.face import HostFace
 from streamprn.engines.geometry import FaceGeometry
 from streamprn.engines.head import HeadShape
 from streamprn.engines.score import TURNS, Check, Look, difference, second_regions
-from streamprn.kernels import warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamprn.engines.geometry import Expressions
-    from streamprn.engines.protocol import CropRule, Engine, ScoreRule
+    from streamprn.engines.protocol import CropRule, ScoreRule
     from streamprn.engines.topology import Topology
     from streamprn.errors import BackendError
     from streamprn.records import Face, Float32, FrameImage, Roi
 
-#: One crop costs less from the decoder's planes; with more, one conversion to RGB does.
-MAX_PLANE_CROPS = 2
 #: Where else a face may be whose region was wrong: upside down, or lying on either side.
 QUARTERS = (math.pi, 0.5 * math.pi, -0.5 * math.pi)
 
@@ -169,26 +162,42 @@ class Predictor(ABC):
         return 1
 
     @property
+    def may_keep_faces(self) -> bool:
+        """Whether a face may be kept for long: on a device it would take the place of others."""
+        return False
+
+    @property
     def failure(self) -> BackendError | None:
         """Why no further face can be predicted, or None."""
         return None
 
     def predict(self, views: Sequence[View]) -> tuple[list[Prediction], PredictTimes]:
         """`begin` and `finish` in one."""
-        return self.finish(self.begin(views))
+        return self.finish(self.begin(views, beside=False))
 
-    def begin(self, views: Sequence[View]) -> Pending:
+    def begin(self, views: Sequence[View], *, beside: bool = True) -> Pending:
         """Start to predict, as far as that goes without waiting.
+
+        Args:
+            views: to predict.
+            beside: whether the caller has something else to do before `finish`; a computation in
+                another thread costs a little more.
 
         Raises:
             BackendError: the device failed.
         """
+        del beside
         return Pending(views, time.perf_counter_ns(), self)
 
     def is_done(self, pending: Pending) -> bool:
-        """Whether `finish` would not have to wait for a device."""
+        """Whether there is no use in looking for other frames before `finish`."""
         del pending
         return True
+
+    @property
+    def frames_at_once(self) -> int | None:
+        """Of how many frames the views of one prediction should be at most, or None for any."""
+        return None
 
     def cancel(self, pending: Pending) -> None:
         """Give a prediction up; returns when the device no longer works on it."""
@@ -329,98 +338,3 @@ def _scored(found: Prediction, check: Check | None, rule: ScoreRule) -> Predicti
     score = rule.probability(own, check.difference)
     score = score if math.isnan(own) else min(own, score)
     return replace(found, score=score, check=check)
-
-
-class HostPredictor(Predictor):
-    """Cuts crops on the CPU and gives them to an engine.
-
-    Args:
-        engine: see `streamprn.engines.protocol.Engine`.
-        refine: see `Predictor`.
-        texture_size: see `Predictor`.
-        expressions: see `Predictor`.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        refine: RefineRule | None = None,
-        texture_size: int = 256,
-        expressions: Expressions | None = None,
-    ) -> None:
-        refine, rule = refine or RefineRule(), engine.score_rule
-        super().__init__(
-            engine.topology, engine.crop, refine, texture_size, expressions, score_rule=rule
-        )
-        self.engine = engine
-        size = engine.crop.size
-        self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
-
-    @property
-    def backend(self) -> str:
-        """The engine's runtime, in words."""
-        return self.engine.backend
-
-    def warm_up(self) -> None:
-        """See `Engine.warm_up`."""
-        self.engine.warm_up()
-
-    def close(self) -> None:
-        """Close the engine."""
-        self.engine.close()
-
-    def _run(
-        self, views: Sequence[View], times: PredictTimes, *, may_refine: bool
-    ) -> list[Prediction | View]:
-        """See `Predictor._run`."""
-        step = self.engine.max_batch
-        return [
-            one
-            for start in range(0, len(views), step)
-            for one in self._batch(views[start : start + step], times, may_refine)
-        ]
-
-    def _batch(
-        self, views: Sequence[View], times: PredictTimes, may_refine: bool
-    ) -> list[Prediction | View]:
-        """One call of the engine."""
-        began = time.perf_counter_ns()
-        matrices = [self.crop.frame_from_crop(view.roi) for view in views]
-        crops = self._cut(views, matrices)
-        cut = time.perf_counter_ns()
-        inference = self.engine.infer(crops)
-        inferred = time.perf_counter_ns()
-        found: list[Prediction | View] = []
-        for view, matrix, surface, score in zip(
-            views, matrices, inference.surfaces, inference.scores.tolist(), strict=True
-        ):
-            seen = self._seen(view, surface.outline(), score, may_refine)
-            if isinstance(seen, View):
-                found.append(seen)
-                continue
-            next_roi, look = seen
-            face = partial(
-                HostFace,
-                roi=view.roi,
-                image=view.image,
-                geometry=self.geometry,
-                restore=partial(surface.restore, matrix),
-                place=partial(surface.mesh_points, matrix),
-            )
-            found.append(Prediction(next_roi, score, face, look))
-        times.crop_ns += cut - began
-        times.network_ns += inferred - cut
-        times.refine_ns += time.perf_counter_ns() - inferred
-        return found
-
-    def _cut(self, views: Sequence[View], matrices: Sequence[Float32]) -> Float32:
-        crops = self._crops[: len(views)]
-        for index, (view, matrix) in enumerate(zip(views, matrices, strict=True)):
-            out = crops[index : index + 1]
-            image = view.image
-            same_frame = sum(other.image is image for other in views)
-            if image.planes is not None and not image.has_rgb and same_frame <= MAX_PLANE_CROPS:
-                warp.warp_yuv(image.planes, matrix, self.crop.size, out)
-            else:
-                warp.warp_rgb(image.rgb, matrix, self.crop.size, out)
-        return crops

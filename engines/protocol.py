@@ -275,3 +275,61 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Free what it holds."""
+
+
+class Started(Protocol):
+    """Crops that an engine is at work on, beside the caller."""
+
+    def inference(self) -> Inference:
+        """Wait for the faces; called at most once, and `cancel` not after it.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+
+    def cancel(self) -> None:
+        """Wait until the crops are no longer read; nobody wants the faces."""
+
+
+@runtime_checkable
+class StartingEngine(Protocol):
+    """An engine that may compute beside its caller."""
+
+    @property
+    def can_start(self) -> bool:
+        """Whether its runtime does."""
+
+    def start(self, crops: NDArray[np.float32]) -> Started:
+        """Begin what `infer` does; the crops stay as they are meanwhile.
+
+        Any number may be under way, and `infer` may be called between.
+
+        Raises:
+            ValueError: crops of a wrong shape.
+            BackendError: not `can_start`.
+        """
+
+
+class Run(Protocol):
+    """A network at work beside the caller."""
+
+    def outputs(self) -> dict[str, NDArray[np.float32]]:
+        """Wait for the outputs by name; they may be views that are gone after `release`.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+
+    def release(self) -> None:
+        """Wait until the input is no longer read, and give back what the run holds."""
+
+
+@runtime_checkable
+class StartingRuntime(Protocol):
+    """A runtime that computes beside its caller."""
+
+    def start(self, batch: NDArray[np.float32]) -> Run:
+        """Begin what `run` does; the input stays as it is meanwhile.
+
+        Any number may be under way, and `run` may be called between.
+        """

@@ -22,6 +22,7 @@ from typing import Self
 import numpy as np
 
 from streamprn.kernels import (
+    blocks,
     normals,
     patches,
     pose,
@@ -110,11 +111,16 @@ def _looks() -> None:
     patches.means_rgb(np.zeros((SIDE, SIDE, 3), np.uint8), points, 1.0)
 
 
+def _stillness() -> None:
+    blocks.sums(np.zeros((SIDE, SIDE), np.uint8), 0, 0, (1, 1))
+
+
 #: By name, the ones that a first face needs first.
 STEPS: dict[str, Callable[[], None]] = {
     "pose": _pose,
     "depth": _depth,
     "looks": _looks,
+    "stillness": _stillness,
     "facing": _facing,
     "crops from planes": _plane_crops,
     "crops": _crops,
@@ -126,6 +132,7 @@ STEPS: dict[str, Callable[[], None]] = {
 _LOOPS: dict[str, object] = {
     "pose": pose._estimate,
     "looks": patches._means,
+    "stillness": blocks._sums,
     "facing": visibility._visible,
     "crops from planes": warp_yuv_loop,
     "crops": warp_rgb_loop,

@@ -62,11 +62,11 @@ class DevicePredictor(Predictor):
         """The failure of the GPU that a face met, or None."""
         return self.chain.renderer.failure
 
-    def begin(self, views: Sequence[View]) -> Pending:
+    def begin(self, views: Sequence[View], *, beside: bool = True) -> Pending:
         """See `Predictor.begin`: one batch goes on its way at once, more wait for `finish`."""
         if self.failure is not None:
             raise self.failure
-        pending = super().begin(views)
+        pending = super().begin(views, beside=beside)
         if 1 <= len(views) <= self.chain.max_batch and self.chain.free_slots:
             pending.ticket = self._submit(views)
         return pending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from streamprn.engines.runtimes import prelu
 from streamprn.errors import BackendError, EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,7 +49,10 @@ class OpenVinoRuntime:
         self._names = [output.get_any_name() for output in self._model.outputs]
         if prelu.pays():
             prelu.split(self._model)
+        self._compiled: dict[int, Any] = {}
         self._requests: dict[int, Any] = {}
+        # By batch size, what no computation that was started has now.
+        self._free: dict[int, list[Any]] = {}
         self._version = openvino.__version__.split("-")[0]
 
     @property
@@ -61,34 +66,47 @@ class OpenVinoRuntime:
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """The network's outputs by name; see `protocol.Runtime`."""
-        count = batch.shape[0]
-        sizes = _chunks(count, BATCH if self._network.batched else 1)
-        if len(sizes) == 1:
-            return self._infer(batch)
-        outputs: dict[str, NDArray[np.float32]] = {}
-        start = 0
-        for size in sizes:
-            for name, part in self._infer(batch[start : start + size]).items():
-                if name not in outputs:
-                    outputs[name] = np.empty((count, *part.shape[1:]), part.dtype)
-                outputs[name][start : start + size] = part
-            start += size
-        return outputs
+        parts = self._parts(batch)
+        return _joined((self._infer(part) for part in parts), len(parts), len(batch))
+
+    def start(self, batch: NDArray[np.float32]) -> OpenVinoRun:
+        """Begin to compute in a thread of OpenVINO's own; see `protocol.StartingRuntime`."""
+        parts = self._parts(batch)
+        requests = []
+        for part in parts:
+            free = self._free.setdefault(len(part), [])
+            request = free.pop() if free else self._network_of(len(part)).create_infer_request()
+            request.set_input_tensor(self._tensor(part, shared_memory=True))
+            request.start_async()
+            requests.append((len(part), request))
+        return OpenVinoRun(self, batch, requests)
+
+    def _parts(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The batch in as many parts of a compiled size as it takes."""
+        sizes = _chunks(len(batch), BATCH if self._network.batched else 1)
+        ends = np.cumsum(sizes).tolist()
+        return [batch[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
     def _infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Outputs as views of the request's memory: valid until its next inference."""
-        request = self._request(batch.shape[0])
+        size = len(batch)
+        if size not in self._requests:
+            self._requests[size] = self._network_of(size).create_infer_request()
+        request = self._requests[size]
         request.set_input_tensor(self._tensor(batch, shared_memory=True))
         try:
             request.infer()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed: {_first_line(error)}") from error
+        return self._outputs(request)
+
+    def _outputs(self, request: Any) -> dict[str, NDArray[np.float32]]:
         return {name: request.get_output_tensor(k).data for k, name in enumerate(self._names)}
 
-    def _request(self, size: int) -> Any:
-        if size not in self._requests:
-            self._requests[size] = self._compile(size)
-        return self._requests[size]
+    def _network_of(self, size: int) -> Any:
+        if size not in self._compiled:
+            self._compiled[size] = self._compile(size)
+        return self._compiled[size]
 
     def _compile(self, size: int) -> Any:
         try:
@@ -102,7 +120,7 @@ class OpenVinoRuntime:
                 # Else machines with AMX would silently compute in bfloat16.
                 "INFERENCE_PRECISION_HINT": "f32",
             }
-            return shared_core().compile_model(model, "CPU", options).create_infer_request()
+            return shared_core().compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise EngineError(
                 f"engine {self._network.name}: the network does not take inputs of "
@@ -112,6 +130,47 @@ class OpenVinoRuntime:
     def close(self) -> None:
         """Free the compiled networks."""
         self._requests.clear()
+        self._free.clear()
+        self._compiled.clear()
+
+
+class OpenVinoRun:
+    """A computation under way; see `protocol.Run`.
+
+    Args:
+        runtime: of whose requests.
+        batch: its input, kept until it is done.
+        requests: one for each part of the batch, with the part's size.
+    """
+
+    def __init__(
+        self,
+        runtime: OpenVinoRuntime,
+        batch: NDArray[np.float32],
+        requests: list[tuple[int, Any]],
+    ) -> None:
+        self._runtime = runtime
+        self._batch = batch
+        self._requests = requests
+
+    def outputs(self) -> dict[str, NDArray[np.float32]]:
+        """See `protocol.Run`."""
+        try:
+            for _, request in self._requests:
+                request.wait()
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_first_line(error)}") from error
+        parts = (self._runtime._outputs(request) for _, request in self._requests)
+        return _joined(parts, len(self._requests), len(self._batch))
+
+    def release(self) -> None:
+        """See `protocol.Run`."""
+        requests, self._requests = self._requests, []
+        for size, request in requests:
+            # One that failed said so in `outputs`, or nobody wants to know.
+            with contextlib.suppress(RuntimeError):
+                request.wait()
+            self._runtime._free[size].append(request)
 
 
 def open_runtime(network: NetworkSpec) -> OpenVinoRuntime:
@@ -168,6 +227,23 @@ def devices() -> dict[str, str]:
     """The devices that OpenVINO sees, by its own names, each with its full name."""
     core = shared_core()
     return {name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}
+
+
+def _joined(
+    parts: Iterable[dict[str, NDArray[np.float32]]], count: int, faces: int
+) -> dict[str, NDArray[np.float32]]:
+    """The outputs of the parts of a batch as one; of a single part as they are."""
+    outputs: dict[str, NDArray[np.float32]] = {}
+    start = 0
+    for part in parts:
+        if count == 1:
+            return part
+        for name, values in part.items():
+            if name not in outputs:
+                outputs[name] = np.empty((faces, *values.shape[1:]), values.dtype)
+            outputs[name][start : start + len(values)] = values
+        start += len(next(iter(part.values())))
+    return outputs
 
 
 def _chunks(count: int, batch: int) -> list[int]:

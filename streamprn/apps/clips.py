@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from streamprn.apps.clip_writing import ClipWriter
 from streamprn.apps.video import open_clip
-from streamprn.engines.predict import HostPredictor, RefineRule
+from streamprn.engines.predict import RefineRule
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection
 from streamprn.faces.follow import Follower
 from streamprn.faces.smooth import Smoother, Smoothing

@@ -13,7 +13,8 @@ from streamprn.apps import covering, textures
 from streamprn.apps.meshes import Mesh, metres_per_pixel
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.detectors import best_of_overlapping
-from streamprn.engines.predict import QUARTERS, HostPredictor, RefineRule, View
+from streamprn.engines.predict import QUARTERS, RefineRule, View
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.errors import InputError
 from streamprn.faces.track import on_one_head
 from streamprn.kernels import normals, raster, sampling, uv, visibility

@@ -151,6 +151,13 @@ class TrackConfig(Checked):
         minimum=0,
         maximum=600,
     )
+    still_change: float = setting(
+        0.02,
+        "A face is not computed again while no block of 8x8 pixels around it changes by more than "
+        "this part of the contrast there, which is noise; 0: every face of every frame is",
+        minimum=0,
+        maximum=1,
+    )
     max_overlap: float = setting(
         0.4,
         "Two boxes with a greater intersection over union are one face",

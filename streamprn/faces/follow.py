@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from streamprn.engines.predict import View
 from streamprn.faces.identity import Identities, Verdict
+from streamprn.faces.still import StillFaces
 from streamprn.faces.track import FaceTracker
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from streamprn.engines.predict import Prediction, Predictor
     from streamprn.faces.detect import DetectionSchedule
     from streamprn.faces.smooth import Smoother
+    from streamprn.faces.still import KeptFace
     from streamprn.faces.track import Track, TrackRules
     from streamprn.records import Face, FrameImage
 
@@ -47,7 +49,11 @@ class Follower:
         self._predictor = predictor
         self._tracker = FaceTracker(predictor.crop, rules, first_id)
         self._identities = Identities(predictor, self._tracker) if rules.remember_s else None
+        still = rules.still_change > 0 and predictor.may_keep_faces
+        self._still = StillFaces(rules.still_change) if still else None
         self._looked_at: list[Track] = []
+        # Of those the faces that need no look in this frame.
+        self._kept: dict[int, KeptFace] = {}
         self._detected = False
         self._rules = rules
         self._since_search = rules.search_frames
@@ -96,16 +102,29 @@ class Follower:
         search = self._since_search > self._rules.search_frames
         if search and not all(track.confirmed for track in self._looked_at):
             self._since_search = 0
-        return [self._view(image, track, search) for track in self._looked_at]
+        self._kept = {
+            index: kept
+            for index, track in enumerate(self._looked_at)
+            if self._still is not None
+            and not self._is_due(track)
+            and (kept := self._still.of(track, image)) is not None
+        }
+        return [
+            self._view(image, track, search)
+            for index, track in enumerate(self._looked_at)
+            if index not in self._kept
+        ]
+
+    def _is_due(self, track: Track) -> bool:
+        """Whether to look twice more; faces found together are not all checked in one frame."""
+        return (track.frames + 7 * track.id) % self._rules.check_frames == 0
 
     def _view(self, image: FrameImage, track: Track, search: bool) -> View:
-        # Faces found together are not all checked in the same frame.
-        due = (track.frames + 7 * track.id) % self._rules.check_frames == 0
         return View(
             image,
             track.roi,
             check=track.check,
-            check_again=due or track.misses > 0,
+            check_again=self._is_due(track) or track.misses > 0,
             search=search and not track.confirmed,
         )
 
@@ -118,7 +137,11 @@ class Follower:
             at_ns: when it was taken, on any time line that goes forward.
         """
         size_wh = (image.width, image.height)
-        tracker, tracks = self._tracker, self._looked_at
+        tracker, tracks, kept = self._tracker, self._looked_at, self._kept
+        new = iter(predictions)
+        predictions = [
+            kept[index].prediction if index in kept else next(new) for index in range(len(tracks))
+        ]
         verdicts = {}
         if self._identities is not None:
             verdicts = self._identities.judge(image, at_ns, tracks, predictions)
@@ -131,9 +154,19 @@ class Follower:
                 track, one.score, one.next_roi, size_wh, one.check,
                 confirm=verdict is not Verdict.UNKNOWN,
             ):  # fmt: skip
-                faces.append(one.face(id=track.id, score=track.score))
+                faces.append(self._face(index, track, image, one))
         tracker.settle()
+        if self._still is not None:
+            self._still.forget_all_but({track.id for track in tracker.tracks})
         return sorted(faces, key=lambda face: face.id)
+
+    def _face(self, index: int, track: Track, image: FrameImage, one: Prediction) -> Face:
+        """The face of a track in this frame, the same object as before where it stands still."""
+        kept = self._kept.get(index)
+        if kept is None and self._still is not None:
+            kept = self._still.keep(track, image, one)
+        make = one.face if kept is None else kept.face
+        return make(id=track.id, score=track.score)
 
     def smooth(self, faces: list[Face], image: FrameImage, at_ns: int) -> list[Face]:
         """The faces of a frame as its subscribers get them."""

@@ -38,8 +38,15 @@ class Smoothing:
     derivative_cutoff_hz: float = 1.0
 
 
+#: Pixels: a filter this near to a face that stands still has come to rest.
+AT_REST_PX = 0.02
+
+
 class Smoother:
     """Keeps one filter per face id of one stream.
+
+    A face that is the same object as before is the same face in another frame; once the filter
+    has come to rest there, what it gave before stays, too.
 
     Args:
         settings: see `Smoothing`.
@@ -65,14 +72,20 @@ class Smoother:
         kept, smoothed = {}, []
         for face in faces:
             filters = self._filters.get(face.id) or _Filters()
+            kept[face.id] = filters
+            at_rest = filters.at_rest_on(face)
+            if at_rest is not None:
+                smoothed.append(at_rest)
+                continue
             vertices = filters.vertices.follow(face.vertices, dt_s, self.settings)
             points = face.mesh_points
             if points is not None:
                 # What follows from the points shall be as calm as the vertices.
                 xyz_px = filters.points.follow(points.xyz_px, dt_s, self.settings)
                 points = points._replace(xyz_px=xyz_px)
-            kept[face.id] = filters
-            smoothed.append(HostFace.of_vertices(face, image, self._geometry, vertices, points))
+            calm = HostFace.of_vertices(face, image, self._geometry, vertices, points)
+            filters.last = (face, calm)
+            smoothed.append(calm)
         self._filters = kept
         return [*smoothed]
 
@@ -104,3 +117,15 @@ class _Filters:
 
     def __init__(self) -> None:
         self.vertices, self.points = _Filter(), _Filter()
+        self.last: tuple[Face, Face] | None = None
+        self._rests = False
+
+    def at_rest_on(self, face: Face) -> Face | None:
+        """What came of the same face before, where nothing new would come of it."""
+        if self.last is None or self.last[0] is not face:
+            self._rests = False
+            return None
+        calm = self.last[1]
+        if not self._rests:
+            self._rests = float(np.abs(calm.vertices - face.vertices).max()) < AT_REST_PX
+        return calm if self._rests else None

@@ -37,6 +37,7 @@ class TrackRules:
             without the face end it.
         remember_s: a face that comes back within so many seconds gets its id again; with 0 ids
             follow places alone, and faces that pass each other may exchange them.
+        still_change: see `streamprn.faces.still.StillFaces`; 0 looks at every face in every frame.
     """
 
     max_faces: int = 4
@@ -48,6 +49,7 @@ class TrackRules:
     search_frames: int = 10
     unconfirmed_detections: int = 3
     remember_s: float = 10.0
+    still_change: float = 0.0
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from streamprn.live.loop import Loop, LoopStatistics
 
@@ -38,6 +38,10 @@ class Looked:
     spans_ns: dict[str, int] = field(default_factory=dict)
 
 
+#: Frames with the streams that they are of.
+Taken: TypeAlias = "list[tuple[Stream, Frame]]"
+
+
 @dataclass(slots=True)
 class _Round:
     """Frames of different streams whose faces are predicted together."""
@@ -49,6 +53,9 @@ class _Round:
 
 class LookLoop(Loop):
     """Takes at most one waiting frame of every stream and predicts their faces as one batch.
+
+    Where the predictor computes beside this thread, streams are taken a few at a time and in turn:
+    their crops are cut, and what was predicted is read, while it computes others.
 
     Its inbox are the channels of the streams; what it has looked at goes to `outbox`, which it
     closes at its end.
@@ -123,7 +130,7 @@ class LookLoop(Loop):
             for one in rounds:
                 self._predictor.cancel(one.pending)
 
-    def _turn(self, frames: list[tuple[Stream, Frame]], rounds: deque[_Round]) -> bool:
+    def _turn(self, frames: Taken, rounds: deque[_Round]) -> bool:
         """Begin a round and finish another; False where nobody takes what was looked at."""
         began = time.monotonic_ns()
         if frames:
@@ -142,10 +149,10 @@ class LookLoop(Loop):
 
     # --- frames that wait ---
 
-    def _gather(self) -> list[tuple[Stream, Frame]]:
+    def _gather(self) -> Taken:
         """At most one frame of every stream, as soon as there is one; none at the end."""
         while not self._stopping:
-            frames = _take(self._streams)
+            frames = self._take(self._streams)
             if frames:
                 return frames + self._companions(frames)
             if self._streams.ended and not self._until_stopped:
@@ -158,35 +165,56 @@ class LookLoop(Loop):
         ended = self._streams.ended and not self._until_stopped
         return self._stopping or ended or any(len(one.channel) for one in self._streams)
 
-    def _companions(self, taken: Sequence[tuple[Stream, Frame]]) -> list[tuple[Stream, Frame]]:
+    def _companions(self, taken: Taken) -> Taken:
         """Frames of the other streams that arrive within `batch_wait_s`."""
         names = {id(stream) for stream, _ in taken}
         others = [stream for stream in self._streams if id(stream) not in names]
-        if not (others and self._batch_wait_s):
+        room = self._round_size - len(taken)
+        if not (others and self._batch_wait_s and room > 0):
             return []
         with self._ready:
             self._ready.wait_for(
-                lambda: self._stopping or all(len(one.channel) for one in others),
+                lambda: self._stopping or sum(map(_has_frame, others)) >= min(room, len(others)),
                 self._batch_wait_s,
             )
-        return _take(others)
+        return self._take(others, room)
 
-    def _gather_beside(self, rounds: Sequence[_Round]) -> list[tuple[Stream, Frame]]:
+    def _gather_beside(self, rounds: Sequence[_Round]) -> Taken:
         """Frames of streams that are in no round, while the device is busy with others."""
         busy = {id(one.stream) for round_ in rounds for one in round_.looked}
         deadline = time.monotonic() + BESIDE_S
         while not self._stopping and time.monotonic() < deadline:
             others = [stream for stream in self._streams if id(stream) not in busy]
-            frames = _take(others)
+            frames = self._take(others)
             if not others or frames or self._predictor.is_done(rounds[0].pending):
                 return frames
             with self._ready:
                 self._ready.wait(DEVICE_POLL_S)
         return []
 
+    def _take(self, streams: Iterable[Stream], room: int | None = None) -> Taken:
+        """A waiting frame each of at most `room` streams; who waits longest for a turn is first."""
+        room = self._round_size if room is None else room
+        frames: Taken = []
+        for stream in sorted(streams, key=lambda one: one.turn):
+            if len(frames) == room:
+                break
+            if frame := stream.channel.take():
+                stream.turn = self._turns
+                frames.append((stream, frame))
+        return frames
+
+    @property
+    def _round_size(self) -> int:
+        """How many streams have a frame in one round at most: others are for the next."""
+        streams, most = len(self._streams), self._predictor.frames_at_once
+        if most is None:
+            return streams
+        return min(most, max(1, -(-streams // self._predictor.in_flight)))
+
     # --- a round ---
 
-    def _begin(self, frames: Sequence[tuple[Stream, Frame]]) -> _Round:
+    def _begin(self, frames: Taken) -> _Round:
         """Choose where to look in one frame each of several streams, and begin to predict."""
         looked, views, counts = [], [], []
         for stream, frame in frames:
@@ -197,7 +225,8 @@ class LookLoop(Loop):
             now = time.monotonic_ns()
             spans = {"wait": began - frame.decoded_ns, "track": now - began}
             looked.append(Looked(stream, frame, tracked_ns=now, spans_ns=spans))
-        return _Round(looked, counts, self._predictor.begin(views))
+        others_wait = any(map(_has_frame, self._streams))
+        return _Round(looked, counts, self._predictor.begin(views, beside=others_wait))
 
     def _finish(self, round_: _Round) -> bool:
         """Follow the faces that were predicted, and pass the frames on; False at the end."""
@@ -232,6 +261,5 @@ def _add_spans(one: Looked, times: PredictTimes, frames: int) -> None:
     }
 
 
-def _take(streams: Streams | Sequence[Stream]) -> list[tuple[Stream, Frame]]:
-    """The waiting frame of every stream that has one."""
-    return [(stream, frame) for stream in streams if (frame := stream.channel.take())]
+def _has_frame(stream: Stream) -> bool:
+    return len(stream.channel) > 0

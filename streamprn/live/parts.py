@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from streamprn.engines.blendshapes import SharedBlendshapes
 from streamprn.engines.failover import open_predictor
-from streamprn.engines.predict import HostPredictor, Predictor, RefineRule
+from streamprn.engines.predict import Predictor, RefineRule
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.records import Kind
 from streamprn.wire.bind import Access
 from streamprn.wire.publish import Publisher

@@ -47,6 +47,7 @@ class Stream:
         lock: held while something is published of it.
         gone: nothing is to be published of it any more.
         next_stats_ns: when its statistics are due; used by the finish loop alone.
+        turn: when it last had one; used by the look loop alone.
         told_dead: whether it was said to be dead and not yet to be live again.
         told_full: whether it was said to have as many faces as may be.
     """
@@ -60,6 +61,7 @@ class Stream:
     lock: threading.Lock = field(default_factory=threading.Lock)
     gone: bool = False
     next_stats_ns: int = 0
+    turn: int = 0
     told_dead: bool = False
     told_full: bool = False
 
@@ -184,6 +186,7 @@ class StreamMaker:
             max_overlap=track.max_overlap,
             check_frames=track.check_frames,
             remember_s=track.remember_s,
+            still_change=track.still_change,
         )
         detection = self._detection(source)
         return Follower(self._predictor, detection, rules, self.smoother(live=live), first_id)
@@ -197,6 +200,11 @@ class StreamMaker:
     def remembers(self) -> bool:
         """Whether faces are told apart by their looks."""
         return self._config.track.remember_s > 0
+
+    @property
+    def compares(self) -> bool:
+        """Whether faces that stand still are kept."""
+        return self._config.track.still_change > 0
 
     def smoother(self, *, live: bool) -> Smoother | None:
         """A new smoother where the settings ask for one, for a source that is `live` or not."""

@@ -67,6 +67,9 @@ def warm_up(
         if maker.remembers:
             beside.wait("looks")
             STEPS["looks"]()
+        if maker.compares and predictor.may_keep_faces:
+            beside.wait("stillness")
+            STEPS["stillness"]()
         if wanted & WITH_FACES:
             beside.wait("depth" if Kind.FACE in wanted else "pose")
         compute(FrameResult(frame, tuple(faces), 0, 0), wanted, mesh_format)

@@ -12,7 +12,8 @@ from streamprn.engines.blendshapes import (
     with_eye_centres,
 )
 from streamprn.engines.engine import open_engine
-from streamprn.engines.predict import HostPredictor, RefineRule, View
+from streamprn.engines.predict import RefineRule, View
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.errors import BackendError
 from streamprn.kernels import warp
 from streamprn.records import BLENDSHAPES, FrameImage, MeshPoints, Roi

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from streamprn.engines.engine import open_engine
-from streamprn.engines.predict import HostPredictor, RefineRule, View
+from streamprn.engines.predict import RefineRule, View
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.kernels import gaze, pose
 from streamprn.records import FrameImage, Roi
 

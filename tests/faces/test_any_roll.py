@@ -25,7 +25,8 @@ from streamprn import Tracker
 from streamprn.apps.reconstruction import Reconstructor
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.engine import open_engine
-from streamprn.engines.predict import HostPredictor, View
+from streamprn.engines.predict import View
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection
 from streamprn.records import Detection, FrameImage, Roi
 from tests.support.clips import astronaut

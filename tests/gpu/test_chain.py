@@ -95,7 +95,8 @@ def test_expressions_of_a_face_on_the_gpu_are_those_of_the_cpu(name, picture, ro
     from streamprn.engines.device.predict import DevicePredictor
     from streamprn.engines.engine import open_engine
     from streamprn.engines.gpu_chain import open_chain
-    from streamprn.engines.predict import HostPredictor, RefineRule, View
+    from streamprn.engines.predict import RefineRule, View
+    from streamprn.engines.predict_host import HostPredictor
 
     shared, once, views = SharedBlendshapes(), RefineRule(threshold=10.0), [View(picture, roi)] * 2
     engine = open_engine(name, backend="openvino")

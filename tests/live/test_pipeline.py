@@ -18,6 +18,9 @@ from streamprn.wire.subscribe import Subscriber
 from tests.live.conftest import Collector
 
 
+STILL_IS_KEPT = {"track.still_change": 0.02}
+
+
 def config(*uris: str, **source) -> Config:
     return Config.from_mapping(
         {
@@ -124,7 +127,7 @@ def test_only_what_somebody_subscribes_to_is_computed(run, clips):
 def test_faces_that_nobody_asked_for_are_followed_without_vertices(
     run, clips, monkeypatch, smoothed
 ):
-    settings = {"track.smoothing.enabled": smoothed}
+    settings = {"track.smoothing.enabled": smoothed, "track.still_change": 0.0}
     made = []
     restore = ControlSurface.restore
     monkeypatch.setattr(
@@ -135,6 +138,8 @@ def test_faces_that_nobody_asked_for_are_followed_without_vertices(
     assert len(made) == 1  # by the warm-up
     run({"uri": clips.still().uri}, kinds=(Kind.FACE,), settings=settings)
     assert len(made) == 32
+    run({"uri": clips.still().uri}, kinds=(Kind.FACE,), settings=settings | STILL_IS_KEPT)
+    assert len(made) < 40
 
 
 def test_a_result_stays_as_it_was_published(run, clips):

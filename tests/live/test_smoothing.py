@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from streamprn.config import Config, SourceConfig, resolve
-from streamprn.engines.predict import HostPredictor
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.live.stream import StreamMaker
 
 LIVE = ("rtsp://cam.local/a", "http://cam.local/a", "0", "lavfi:testsrc=rate=30,realtime")

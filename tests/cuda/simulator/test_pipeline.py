@@ -9,7 +9,7 @@ import pytest
 from streamprn.config import Config
 from streamprn.engines.device.predict import DevicePredictor
 from streamprn.engines.failover import FailoverPredictor
-from streamprn.engines.predict import HostPredictor
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.errors import BackendError
 from streamprn.kernels import visibility
 from streamprn.kernels.cuda import surface

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from streamprn.engines.device.predict import DevicePredictor
-from streamprn.engines.predict import HostPredictor, RefineRule, View
+from streamprn.engines.predict import RefineRule, View
+from streamprn.engines.predict_host import HostPredictor
 from streamprn.engines.protocol import ScoreRule
 from streamprn.errors import BackendError, FaceLostError
 from streamprn.kernels import raster, sampling, visibility

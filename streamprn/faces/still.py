@@ -1,0 +1,135 @@
+"""What stands still is not looked at again: a region equal to its last one, within noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamprn.kernels import blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from numpy.typing import NDArray
+
+    from streamprn.engines.predict import Prediction
+    from streamprn.faces.track import Track
+    from streamprn.records import Face, FrameImage, Roi
+
+__all__ = ["KeptFace", "StillFaces"]
+
+#: Fewer blocks tell too little of a face.
+LEAST_BLOCKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """A part of a frame: where its blocks begin, their sums, and the size of the frame."""
+
+    x: int
+    y: int
+    sums: NDArray[np.int32]
+    size_wh: tuple[int, int]
+
+    def again(self, image: FrameImage) -> _Blocks | None:
+        """The same part of another frame; None where it is of another size or kind."""
+        plane = _luma(image)
+        if plane is None or self.size_wh != (image.width, image.height):
+            return None
+        return replace(self, sums=blocks.sums(plane, self.x, self.y, self.sums.shape))
+
+    def differs(self, other: _Blocks, change: float) -> bool:
+        """Whether a block of the same part of `other` differs by more than noise."""
+        bound = change * float(self.sums.std())
+        return float(np.abs(other.sums - self.sums).max()) > bound
+
+
+@dataclass(slots=True)
+class KeptFace:
+    """What the network made of a region, and the face once it was made."""
+
+    prediction: Prediction
+    part: _Blocks
+    _face: Face | None = None
+
+    def face(self, id: int, score: float) -> Face:
+        """The face of a track: the same object as long as the track's id and score stay."""
+        face = self._face
+        if face is None or face.id != id or face.score != score:
+            face = self._face = self.prediction.face(id=id, score=score)
+        return face
+
+
+class StillFaces:
+    """The faces of one stream, kept while their regions stand still.
+
+    A region stands still as long as no block of 8 x 8 pixels of its luma differs from the frame in
+    which the network saw it by more than a part of the region's contrast, which is the standard
+    deviation of all its blocks. Slow motion adds up, because the frame to compare with stays.
+    Frames without planes in host memory are never still.
+
+    Args:
+        change: that part, above 0.
+    """
+
+    def __init__(self, change: float) -> None:
+        self._change = change
+        self._kept: dict[int, KeptFace] = {}
+        self._now: dict[int, _Blocks] = {}
+
+    def of(self, track: Track, image: FrameImage) -> KeptFace | None:
+        """The face of a track where its region looks as it did; else None."""
+        kept = self._kept.get(track.id)
+        if kept is None or track.misses or track.roi != kept.prediction.look.roi:
+            return None
+        now = kept.part.again(image)
+        if now is None:
+            return None
+        if kept.part.differs(now, self._change):
+            self._now[track.id] = now
+            return None
+        return kept
+
+    def keep(self, track: Track, image: FrameImage, prediction: Prediction) -> KeptFace | None:
+        """Remember what was predicted of a followed face in a frame; None where it cannot be.
+
+        Args:
+            track: of the face, with its id; the same frame was given to `of`.
+            image: the frame.
+            prediction: of the track.
+        """
+        known, part = self._kept.pop(track.id, None), self._now.pop(track.id, None)
+        if part is None or known is None or known.prediction.look.roi != prediction.look.roi:
+            part = _blocks(image, prediction.look.roi)
+        if part is None:
+            return None
+        kept = self._kept[track.id] = KeptFace(prediction, part)
+        return kept
+
+    def forget_all_but(self, ids: Set[int]) -> None:
+        """Let go of the faces that are no longer followed."""
+        for gone in self._kept.keys() - ids:
+            del self._kept[gone]
+            self._now.pop(gone, None)
+
+
+def _blocks(image: FrameImage, roi: Roi) -> _Blocks | None:
+    """The upright square around a region as far as it lies in the frame, in whole blocks."""
+    plane = _luma(image)
+    if plane is None or not roi.is_finite:
+        return None
+    height, width = plane.shape
+    half = 0.5 * roi.side
+    x, y = max(int(roi.cx - half), 0), max(int(roi.cy - half), 0)
+    across = (min(int(roi.cx + half), width) - x) // blocks.SIDE
+    down = (min(int(roi.cy + half), height) - y) // blocks.SIDE
+    if min(across, down) < LEAST_BLOCKS:
+        return None
+    return _Blocks(x, y, blocks.sums(plane, x, y, (down, across)), (image.width, image.height))
+
+
+def _luma(image: FrameImage) -> NDArray[np.uint8] | None:
+    """Luma of a frame whose planes are in host memory."""
+    return None if image.planes is None else image.planes.y
