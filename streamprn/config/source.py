@@ -195,6 +195,12 @@ class SourceConfig(Checked):
         30.0, "Pace of pictures and folders", unit="frames/s", minimum=0.01, maximum=1000
     )
     threads: int = setting(1, "Decoder threads", unit="threads", minimum=1, maximum=64)
+    loop_filter: Literal["always", "reference", "never"] = setting(
+        "always",
+        "Smooth the edges of blocks of H.264 and HEVC in every frame, in those only that others "
+        "are predicted from, or never: less work, and blocks that show (docs/sources.md)",
+        choices=("always", "reference", "never"),
+    )
     hwaccel: Literal["cuda"] | None = setting(
         None,
         "Decode on the GPU and leave the frames there: cuda (NVDEC); null, and where that is not "

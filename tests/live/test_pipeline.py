@@ -17,7 +17,6 @@ from streamprn.records import Kind, SourceState
 from streamprn.wire.subscribe import Subscriber
 from tests.live.conftest import Collector
 
-
 STILL_IS_KEPT = {"track.still_change": 0.02}
 
 

@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from streamprn.config import SourceConfig
+from streamprn.config.secrets import address_of
 from streamprn.errors import InputError
 from streamprn.records import YuvPlanes
 from streamprn.source.decode import EXIF_ORIENTATIONS, OrientationMemory, orientation_of, to_image
+from streamprn.source.opening import open_video
+from streamprn.source.sample_clip import make_clip
 from tests.support.clips import astronaut, encode
 
 
@@ -194,3 +198,26 @@ def test_a_crop_is_taken_from_the_upright_picture():
     np.testing.assert_array_equal(image.rgb, to_image(frame, rotate=90).rgb[48:64])
     with pytest.raises(InputError, match="outside the 48x64 frame"):
         to_image(frame, rotate=90, crop_xywh=(0, 0, 64, 48))
+
+
+def test_the_loop_filter_is_left_out_where_asked(tmp_path):
+    """Frames that others are predicted from stay as they are, unless it never runs."""
+    clip = make_clip(tmp_path / "b.mp4", frames=12, gop=12, b_frames=2, crf=30).path
+
+    def pictures(**settings):
+        config = SourceConfig(str(clip), **settings)
+        container, stream = open_video(config, address_of(config))
+        with container:
+            frames = [one for packet in container.demux(stream) for one in packet.decode()]
+        kinds = [av.video.frame.PictureType(one.pict_type).name for one in frames]
+        return kinds, [one.to_ndarray(format="gray") for one in frames]
+
+    kinds, full = pictures()
+    assert {"I", "P", "B"} == set(kinds)
+    _, reference = pictures(loop_filter="reference")
+    _, never = pictures(loop_filter="never")
+    same = [np.array_equal(*pair) for pair in zip(full, reference, strict=True)]
+    assert all(same[k] for k, kind in enumerate(kinds) if kind != "B")
+    assert not all(same)
+    assert not any(np.array_equal(*pair) for pair in zip(full, never, strict=True))
+    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(full, reference, strict=True)) < 1
