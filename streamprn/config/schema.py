@@ -154,7 +154,8 @@ class TrackConfig(Checked):
     still_change: float = setting(
         0.02,
         "A face is not computed again while no block of 8x8 pixels around it changes by more than "
-        "this part of the contrast there, which is noise; 0: every face of every frame is",
+        "this part of the contrast there, which is noise, nor an empty picture searched; 0: every "
+        "frame is",
         minimum=0,
         maximum=1,
     )

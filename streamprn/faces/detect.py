@@ -14,6 +14,7 @@ from streamprn.records import Detection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamprn.faces.still import StillPicture
     from streamprn.records import FrameImage
 
 log = logging.getLogger("streamprn.faces")
@@ -76,11 +77,19 @@ class IntervalDetection:
     """Detects every so many frames, and at once when a face was missed.
 
     Detectors find faces within 45 degrees or so of upright, so now and then the frame is turned.
+
+    Args:
+        detector: may be shared by the schedules of one thread.
+        intervals: see `DetectionIntervals`.
+        still: where given, a picture in which nobody was is not searched while it stands still.
     """
 
-    def __init__(self, detector: Detector, intervals: DetectionIntervals) -> None:
+    def __init__(
+        self, detector: Detector, intervals: DetectionIntervals, still: StillPicture | None = None
+    ) -> None:
         self._detector = detector
         self._intervals = intervals
+        self._still = still
         self._since = intervals.idle_interval_frames
         self._passes = 0
 
@@ -92,11 +101,16 @@ class IntervalDetection:
         if not self._due(tracked, uncertain, full):
             return None
         self._since = 0
+        still = self._still
+        if still is not None and not tracked and still.is_known_empty(image):
+            return ()
         least = self._intervals.min_score
         found = self._detector.detect(image, min_score=least)
         for turns in self._turns(tracked, bool(found)):
             turned = self._detector.detect(image, min_score=least, quarter_turns=turns)
             found = best_of_overlapping([*found, *turned])
+        if still is not None:
+            still.note(image, empty=not (found or tracked))
         return found
 
     def _turns(self, tracked: int, found: bool) -> Sequence[int]:

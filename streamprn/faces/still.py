@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from streamprn.faces.track import Track
     from streamprn.records import Face, FrameImage, Roi
 
-__all__ = ["KeptFace", "StillFaces"]
+__all__ = ["KeptFace", "StillFaces", "StillPicture"]
 
 #: Fewer blocks tell too little of a face.
 LEAST_BLOCKS = 6
+#: Searches of a still, empty picture that are left out in a row.
+MOST_PASSED = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,15 @@ class _Blocks:
             return None
         return replace(self, sums=blocks.sums(plane, self.x, self.y, self.sums.shape))
 
-    def differs(self, other: _Blocks, change: float) -> bool:
-        """Whether a block of the same part of `other` differs by more than noise."""
-        bound = change * float(self.sums.std())
+    def differs(self, other: _Blocks, change: float, least: float = 0.0) -> bool:
+        """Whether a block of the same part of `other` differs by more than noise.
+
+        Args:
+            other: of another frame.
+            change: part of the contrast that is noise.
+            least: grey levels that are noise whatever the contrast.
+        """
+        bound = max(change * float(self.sums.std()), least * blocks.SIDE**2)
         return float(np.abs(other.sums - self.sums).max()) > bound
 
 
@@ -113,6 +121,45 @@ class StillFaces:
         for gone in self._kept.keys() - ids:
             del self._kept[gone]
             self._now.pop(gone, None)
+
+
+class StillPicture:
+    """A whole picture in which nobody was, for as long as it stands still.
+
+    Args:
+        change: as of `StillFaces`; where the picture has no contrast, a hundred times as many grey
+            levels count as noise: a face that comes is more.
+    """
+
+    def __init__(self, change: float) -> None:
+        self._change = change
+        self._empty: _Blocks | None = None
+        self._passed = 0
+
+    def is_known_empty(self, image: FrameImage) -> bool:
+        """Whether a search would find nobody, as in the frame before; not for ever."""
+        if self._empty is None or self._passed >= MOST_PASSED:
+            return False
+        now = self._empty.again(image)
+        if now is None or self._empty.differs(now, self._change, 100 * self._change):
+            return False
+        self._passed += 1
+        return True
+
+    def note(self, image: FrameImage, *, empty: bool) -> None:
+        """Remember a frame that was searched.
+
+        Args:
+            image: the frame.
+            empty: whether nobody was found.
+        """
+        self._passed = 0
+        self._empty = None
+        plane = _luma(image) if empty else None
+        if plane is not None:
+            down, across = (side // blocks.SIDE for side in plane.shape)
+            sums = blocks.sums(plane, 0, 0, (down, across))
+            self._empty = _Blocks(0, 0, sums, (image.width, image.height))
 
 
 def _blocks(image: FrameImage, roi: Roi) -> _Blocks | None:

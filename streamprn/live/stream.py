@@ -13,6 +13,7 @@ from streamprn.config.secrets import address_of
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection, KnownBoxes
 from streamprn.faces.follow import Follower
 from streamprn.faces.smooth import Smoother, Smoothing
+from streamprn.faces.still import StillPicture
 from streamprn.faces.track import TrackRules
 from streamprn.live.statistics import StreamStatistics, StreamSummary
 from streamprn.live.tiles import TiledDetection
@@ -224,7 +225,8 @@ class StreamMaker:
             detect.min_score,
             detect.turned_passes,
         )
-        quick = IntervalDetection(self.detector, intervals)
+        still = StillPicture(self._config.track.still_change) if self.compares else None
+        quick = IntervalDetection(self.detector, intervals, still)
         if not detect.tiled:
             return quick
         return TiledDetection(

@@ -12,6 +12,7 @@ from streamprn.engines.predict_host import HostPredictor
 from streamprn.faces.detect import DetectionIntervals, IntervalDetection
 from streamprn.faces.follow import Follower
 from streamprn.faces.smooth import Smoother, Smoothing
+from streamprn.faces.still import StillPicture
 from streamprn.faces.track import TrackRules
 from streamprn.planes import FrameImage, YuvPlanes
 from tests.support.clips import astronaut
@@ -164,3 +165,57 @@ def test_a_smoothed_face_at_rest_stays_the_same_and_follows_again(engine, detect
     away = follow(one, [frame(moved(6.0))] * 30)
     shift = (away[-1].landmarks - rest[-1].landmarks)[:, 0].mean()
     assert shift == pytest.approx(6.0, abs=0.4)
+
+
+class Seen:
+    """A detector that notes which frames it saw, and how they were turned."""
+
+    def __init__(self, detector):
+        self.turns = []
+        self._detector = detector
+
+    def detect(self, image, *, min_score=0.5, quarter_turns=0):
+        self.turns.append(quarter_turns)
+        return self._detector.detect(image, min_score=min_score, quarter_turns=quarter_turns)
+
+
+def room(noise: float, seed: int) -> FrameImage:
+    rows, columns = np.mgrid[:512, :512]
+    grey = (60 + 50 * np.sin(columns / 40) * np.cos(rows / 60) + 0.1 * rows).astype(np.uint8)
+    return frame(np.dstack([grey] * 3), noise, seed)
+
+
+def test_an_empty_room_is_searched_now_and_then_and_a_face_that_comes_is_found_at_once(detector):
+    seen = Seen(detector)
+    one = IntervalDetection(seen, DetectionIntervals(), StillPicture(0.02))
+
+    def look(image):
+        return one.detect(image, tracked=0, uncertain=False, full=False)
+
+    found = [look(room(2.0, k)) for k in range(60)]
+    assert not any(found)
+    # The first pass looks in all four directions; then one in fifteen looks, turned in turn.
+    assert len(seen.turns) <= 12
+    assert set(seen.turns) == {0, 1, 2, 3}
+    assert look(frame(astronaut()))
+    assert look(frame(astronaut())), "what has somebody in it is searched in every frame"
+
+
+def test_a_room_whose_light_goes_out_slowly_is_searched(detector):
+    seen = Seen(detector)
+    one = IntervalDetection(seen, DetectionIntervals(), StillPicture(0.02))
+    images = [room(0.0, 0)]
+    for k in range(30):
+        dim = (images[0].planes.y * (1 - 0.02 * k)).astype(np.uint8)
+        planes = YuvPlanes(dim, images[0].planes.u, images[0].planes.v)
+        image = FrameImage(512, 512, lambda: images[0].rgb, planes)
+        one.detect(image, tracked=0, uncertain=False, full=False)
+    assert seen.turns.count(0) > 15
+
+
+def test_a_followed_face_is_no_empty_picture(detector):
+    seen = Seen(detector)
+    one = IntervalDetection(seen, DetectionIntervals(interval_frames=1), StillPicture(0.02))
+    for k in range(5):
+        one.detect(room(0.0, k), tracked=1, uncertain=False, full=False)
+    assert seen.turns.count(0) == 5
