@@ -123,13 +123,13 @@ def run(args: argparse.Namespace) -> int:
 
     console = stderr_console()
     workers = number_of(args.workers)
+    read_again = partial(config_from, args) if _path(args) is not None else None
     if workers > 1:
         from streamprn.cluster.local import check
 
         check(config, workers, args.max_frames)
-        return run_workers(config, workers, console, quiet=args.quiet)
+        return run_workers(config, workers, console, read_again, quiet=args.quiet)
     configure_logging(config.log.level, console, json_run=_json_run(config, ""))
-    read_again = partial(config_from, args) if _path(args) is not None else None
     with (
         Service(config, read_again) as service,
         stop_on_signals(on_hangup=service.reload) as stop,

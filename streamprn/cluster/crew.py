@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,10 @@ from streamprn.wire.proxy import Upstream
 if TYPE_CHECKING:
     from streamprn.cluster.worker import Hello, Report
     from streamprn.config import SourceConfig
+    from streamprn.serve.problems import Problem
     from streamprn.wire.proxy import Proxy
 
-__all__ = ["Crew", "Member"]
+__all__ = ["PLACING", "VIEWING", "Crew", "Member"]
 
 #: Between two looks at the workers; a death is seen at once.
 TICK_S = 0.1
@@ -38,6 +39,8 @@ PATIENCE_S = 15.0
 RETRY_S = 5.0
 #: Concurrency group of the calls that give and take streams.
 PLACING = "placing"
+#: That of calls that wait for a picture.
+VIEWING = "viewing"
 
 log = logging.getLogger("streamprn.cluster")
 
@@ -54,20 +57,20 @@ class Member:
         due_s: when the next one is.
     """
 
-    slot: int
+    slot: str
     actor: Any
     hello: Hello | None = None
     report: Report | None = None
     due_s: float = 0.0
-    waiting: dict[Any, str] = field(default_factory=dict)
+    waiting: dict[Any, tuple[str, str]] = field(default_factory=dict)
     asked_s: float = 0.0
 
 
 class Crew:
-    """Keeps so many workers alive. Any thread may call.
+    """Keeps workers alive, and every stream at one of them. Any thread may call.
 
     Args:
-        size: workers.
+        slots: names the workers that there are to be, now.
         launch: starts the actor of a slot; does not wait for it.
         proxy: reads from the workers.
         on_event: told of workers that come and go, in words.
@@ -75,23 +78,27 @@ class Crew:
 
     def __init__(
         self,
-        size: int,
-        launch: Callable[[int], Any],
+        slots: Callable[[], Collection[str]],
+        launch: Callable[[str], Any],
         proxy: Proxy,
         on_event: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._size = size
+        self._slots = slots
         self._launch = launch
         self._proxy = proxy
         self._say = on_event
         self._lock = threading.RLock()
-        self._members: dict[int, Member] = {}
-        self._not_before_s: dict[int, float] = {}
+        self._settled = threading.Condition(self._lock)
+        self._members: dict[str, Member] = {}
+        self._not_before_s: dict[str, float] = {}
         self._sources: dict[str, SourceConfig] = {}
-        self._where: dict[str, int] = {}
+        self._where: dict[str, str] = {}
+        #: What came of giving a stream to its worker; none while that is under way.
+        self._outcomes: dict[str, Problem | None] = {}
         self._paused: set[str] = set()
         self._costs: dict[str, float] = {}
         self._lost = 0
+        self._turned_s = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="crew", daemon=True)
         self._thread.start()
@@ -105,9 +112,9 @@ class Crew:
             return tuple(one for one in self._members.values() if one.hello is not None)
 
     @property
-    def size(self) -> int:
-        """How many there are to be."""
-        return self._size
+    def idle_s(self) -> float:
+        """How long ago the workers were last looked at, in seconds."""
+        return time.monotonic() - self._turned_s
 
     @property
     def lost(self) -> int:
@@ -120,10 +127,34 @@ class Crew:
         with self._lock:
             return tuple(self._sources)
 
+    @property
+    def sources(self) -> dict[str, SourceConfig]:
+        """Their settings, by name."""
+        with self._lock:
+            return dict(self._sources)
+
     def member_of(self, stream: str) -> Member | None:
         """The worker that has a stream; None while it waits for one."""
         with self._lock:
-            return self._members.get(self._where.get(stream, -1))
+            return self._members.get(self._where.get(stream, ""))
+
+    def paused(self, stream: str) -> bool:
+        """Whether a stream is to be paused."""
+        with self._lock:
+            return stream in self._paused
+
+    def problem(self, stream: str) -> Problem | None:
+        """Why its worker could not take a stream; None where it could, or has not answered."""
+        with self._lock:
+            return self._outcomes.get(stream)
+
+    def settled(self, stream: str, timeout_s: float) -> Problem | None:
+        """Wait until its worker has taken a stream, or refused it; see `problem`."""
+        with self._settled:
+            self._settled.wait_for(
+                lambda: stream in self._outcomes or stream not in self._where, timeout_s
+            )
+            return self._outcomes.get(stream)
 
     def add(self, source: SourceConfig) -> None:
         """Add a stream, which has a name; it is placed as soon as there is a worker.
@@ -142,12 +173,18 @@ class Crew:
             self._place(source.name)
 
     def keep(self, source: SourceConfig, *, paused: bool) -> None:
-        """Note the settings that a stream is to have wherever it goes."""
+        """Note the settings that a stream is to have wherever it goes.
+
+        One that its worker could not take is given away anew.
+        """
         assert source.name is not None
         with self._lock:
             if source.name in self._sources:
                 self._sources[source.name] = source
                 (self._paused.add if paused else self._paused.discard)(source.name)
+                if self._outcomes.get(source.name) is not None:
+                    self._where.pop(source.name, None)
+                    self._place(source.name)
 
     def remove(self, stream: str) -> None:
         """Remove a stream."""
@@ -155,7 +192,8 @@ class Crew:
             self._sources.pop(stream, None)
             self._paused.discard(stream)
             self._costs.pop(stream, None)
-            member = self._members.get(self._where.pop(stream, -1))
+            self._outcomes.pop(stream, None)
+            member = self._members.get(self._where.pop(stream, ""))
         if member is not None:
             _drop(member, stream)
         self._proxy.tell(SourceStatus(stream, SourceState.ENDED, "removed", wall_ns=time.time_ns()))
@@ -196,6 +234,7 @@ class Crew:
                 self._done.wait(1.0)
 
     def _turn(self) -> None:
+        self._turned_s = time.monotonic()
         self._fill()
         with self._lock:
             waiting = [ref for one in self._members.values() for ref in one.waiting]
@@ -210,11 +249,11 @@ class Crew:
     def _fill(self) -> None:
         """Start the workers that are missing."""
         now = time.monotonic()
-        for slot in range(self._size):
+        for slot in self._slots():
             if slot in self._members or now < self._not_before_s.get(slot, 0):
                 continue
             member = Member(slot, self._launch(slot), asked_s=now)
-            member.waiting[member.actor.hello.remote()] = "hello"
+            member.waiting[member.actor.hello.remote()] = ("hello", "")
             with self._lock:
                 self._members[slot] = member
 
@@ -223,8 +262,8 @@ class Crew:
         for one in list(self._members.values()):
             if one.hello is None or now < one.due_s:
                 continue
-            if "report" not in one.waiting.values():
-                one.waiting[one.actor.report.remote()] = "report"
+            if ("report", "") not in one.waiting.values():
+                one.waiting[one.actor.report.remote()] = ("report", "")
                 one.asked_s, one.due_s = now, now + REPORT_S
             elif now - one.asked_s > PATIENCE_S:
                 ray.kill(one.actor)
@@ -235,7 +274,7 @@ class Crew:
         if not found:
             return
         (member,) = found
-        what = member.waiting.pop(ref)
+        what, stream = member.waiting.pop(ref)
         try:
             value = ray.get(ref)
         except ray.exceptions.RayError as error:
@@ -247,12 +286,12 @@ class Crew:
             self._note(member, value)
         elif what == "wait":
             self._lose(member, value or "its pipeline ended")
-        elif value is not None:
-            self._refused(member, what, value.detail)
+        else:
+            self._taken(member, stream, value)
 
     def _welcome(self, member: Member, hello: Hello) -> None:
         member.hello = hello
-        member.waiting[member.actor.wait.remote()] = "wait"
+        member.waiting[member.actor.wait.remote()] = ("wait", "")
         self._proxy.connect(Upstream(hello.endpoint, hello.run))
         self._say(f"worker {member.slot}: process {hello.pid}, {hello.backend}, {hello.url}")
         with self._lock:
@@ -271,6 +310,7 @@ class Crew:
             orphans = [stream for stream, slot in self._where.items() if slot == member.slot]
             for stream in orphans:
                 del self._where[stream]
+                self._outcomes.pop(stream, None)
                 self._proxy.tell(
                     SourceStatus(
                         stream, SourceState.RECONNECTING, "its worker ended", wall_ns=time.time_ns()
@@ -294,16 +334,21 @@ class Crew:
             if all(one.report is not None for one in self.members):
                 self._balance()
 
-    def _refused(self, member: Member, stream: str, cause: str) -> None:
-        with self._lock:
+    def _taken(self, member: Member, stream: str, problem: Problem | None) -> None:
+        with self._settled:
             if self._where.get(stream) != member.slot:
                 return
-        log.warning("%s: %s", stream, cause, extra={"stream": stream})
-        self._proxy.tell(SourceStatus(stream, SourceState.FAILED, cause, wall_ns=time.time_ns()))
+            self._outcomes[stream] = problem
+            self._settled.notify_all()
+        if problem is not None:
+            log.warning("%s: %s", stream, problem.detail, extra={"stream": stream})
+            self._proxy.tell(
+                SourceStatus(stream, SourceState.FAILED, problem.detail, wall_ns=time.time_ns())
+            )
 
     # --- placement, with the lock held ------------------------------------------------------------
 
-    def _open(self) -> list[int]:
+    def _open(self) -> list[str]:
         return [one.slot for one in self.members]
 
     def _place(self, stream: str) -> None:
@@ -314,11 +359,12 @@ class Crew:
     def _give(self, stream: str, member: Member) -> None:
         assert member.hello is not None
         self._where[stream] = member.slot
+        self._outcomes.pop(stream, None)
         self._proxy.assign(stream, member.hello.run)
         paused = stream in self._paused
         source = replace(self._sources[stream], name=stream)
         take = member.actor.take.options(concurrency_group=PLACING)
-        member.waiting[take.remote(source, paused=paused)] = stream
+        member.waiting[take.remote(source, paused=paused)] = ("take", stream)
 
     def _balance(self) -> None:
         """Move one stream where that is worth it; the next one after the next report."""
@@ -330,7 +376,7 @@ class Crew:
         self._give(stream, self._members[slot])
         self._say(f"{stream} moves to worker {slot}")
 
-    def load(self) -> Mapping[int, float]:
+    def load(self) -> Mapping[str, float]:
         """Cores that each worker's streams take, as measured."""
         with self._lock:
             return loads(self._where, self._costs, self._open())

@@ -13,8 +13,8 @@ TOLERANCE = 0.25
 
 
 def loads(
-    where: Mapping[str, int], costs: Mapping[str, float], workers: Collection[int]
-) -> dict[int, float]:
+    where: Mapping[str, str], costs: Mapping[str, float], workers: Collection[str]
+) -> dict[str, float]:
     """Cores that the streams of each worker take.
 
     Args:
@@ -31,8 +31,8 @@ def loads(
 
 
 def place(
-    where: Mapping[str, int], costs: Mapping[str, float], workers: Collection[int]
-) -> int | None:
+    where: Mapping[str, str], costs: Mapping[str, float], workers: Collection[str]
+) -> str | None:
     """The worker for one more stream: that with the least to do; None where there is none."""
     found = loads(where, costs, workers)
     counts = {worker: list(where.values()).count(worker) for worker in workers}
@@ -40,8 +40,8 @@ def place(
 
 
 def better(
-    where: Mapping[str, int], costs: Mapping[str, float], workers: Collection[int]
-) -> tuple[str, int] | None:
+    where: Mapping[str, str], costs: Mapping[str, float], workers: Collection[str]
+) -> tuple[str, str] | None:
     """One move that is worth its gap: the stream and its new worker; None where there is none."""
     found = loads(where, costs, workers)
     if len(found) < 2:

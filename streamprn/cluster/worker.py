@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from streamprn.errors import StreamPRNError
+from streamprn.serve.listen import read_token
 from streamprn.serve.problems import Problem, ProblemError, problem_of
 
 if TYPE_CHECKING:
     from streamprn.config import Config, SourceConfig
 
-__all__ = ["Hello", "Report", "Worker"]
+__all__ = ["Answer", "Hello", "Report", "Worker", "fetched"]
 
 #: How long a worker may take to end its threads.
 STOP_TIMEOUT_S = 2.0
+#: For a page of its own HTTP interface; a picture waits for its frame.
+FETCH_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,14 @@ class Report:
     running: bool
 
 
+class Answer(NamedTuple):
+    """What a worker's own HTTP interface answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class Worker:
     """Runs a pipeline without sources, to which streams are added. Any thread may call.
 
@@ -84,6 +98,8 @@ class Worker:
             opened.enter_context(service.attending(self._pipeline, self._stop))
             self._opened = opened.pop_all()
         self._url, self._control = service.url, service.control
+        file = config.http.token_file
+        self._token = None if file is None else read_token(Path(file))
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._thread.start()
@@ -114,6 +130,10 @@ class Worker:
         except StreamPRNError as error:
             return problem_of(error)
 
+    def fetch(self, path: str, accept: str = "") -> Answer:
+        """A page of its own HTTP interface; see `fetched`."""
+        return fetched(self._url, path, accept, self._token)
+
     def take(self, source: SourceConfig, *, paused: bool) -> Problem | None:
         """Add a stream, which another worker may have had before; a `Problem` where it cannot."""
         try:
@@ -140,6 +160,32 @@ class Worker:
             self._pipeline.run(self._stop, until_stopped=True)
         except BaseException as error:  # noqa: BLE001  it is told to who waits
             self._failure = error
+
+
+def fetched(url: str, path: str, accept: str, token: str | None) -> Answer:
+    """GET a page.
+
+    Args:
+        url: of the server.
+        path: of the page, with its query.
+        accept: what kinds of it are understood.
+        token: that the server asks for.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    headers = {"Accept": accept} if accept else {}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=FETCH_TIMEOUT_S)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.headers), answer.read())
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
+    finally:
+        connection.close()
 
 
 def config_of_worker(config: Config, bind: str) -> Config:
