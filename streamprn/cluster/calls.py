@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from streamprn.cluster.crew import PLACING, VIEWING
+from streamprn.cluster.member import PLACING, VIEWING
 from streamprn.serve.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamprn.cluster.crew import Crew, Member
+    from streamprn.cluster.crew import Crew
+    from streamprn.cluster.member import Member
     from streamprn.cluster.worker import Answer
 
 __all__ = ["WorkerGoneError", "ask", "fetch", "fetch_all", "streams_of"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from streamprn.cluster.crew import Crew
+    from streamprn.cluster.desk import ProxyClient
     from streamprn.wire.proxy import Proxy
 
 __all__ = ["FrontFigures", "merged"]
@@ -35,7 +36,7 @@ class FrontFigures(Collector):
         proxy: in front of them.
     """
 
-    def __init__(self, crew: Crew, proxy: Proxy) -> None:
+    def __init__(self, crew: Crew, proxy: Proxy | ProxyClient) -> None:
         self._crew = crew
         self._proxy = proxy
         self._registry = CollectorRegistry()

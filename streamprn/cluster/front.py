@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from streamprn.cluster.crew import Crew
+    from streamprn.cluster.desk import ProxyClient
     from streamprn.cluster.worker import Answer
     from streamprn.config import Config, SourceConfig
     from streamprn.config.address import Address
@@ -65,7 +66,7 @@ class CrewLiveness:
 def fronted(
     service: Service,
     crew: Crew,
-    proxy: Proxy,
+    proxy: Proxy | ProxyClient,
     config: Config,
     read_again: Callable[[], Config] | None,
     stop: threading.Event,

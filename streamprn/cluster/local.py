@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "local_crew", "shares"]
 
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
-#: Streams, control and reports at a time in one worker.
-_CALLS = 8
-#: Pictures and pages of figures at a time in one worker.
-_VIEWS = 16
 
 
 def check(config: Config, workers: int, max_frames: int | None) -> None:
@@ -81,16 +77,16 @@ def local_crew(
         # Sockets in a folder of this user alone: nobody passes the proxy by.
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamprn-")))
         ray = _start(workers, opened)
-        from streamprn.cluster.crew import PLACING, VIEWING, Crew
+        from streamprn.cluster.crew import Crew
+        from streamprn.cluster.member import CALLS, PLACING, VIEWING, VIEWS
         from streamprn.cluster.worker import Worker, config_of_worker
 
         actor: Any = ray.remote(
             num_cpus=1,
             num_gpus=_gpu_share(ray, workers),
-            max_concurrency=_CALLS,
+            max_concurrency=CALLS,
             max_restarts=0,
-            # One after the other: a stream that is given and taken away at once must be gone.
-            concurrency_groups={PLACING: 1, VIEWING: _VIEWS},
+            concurrency_groups={PLACING: 1, VIEWING: VIEWS},
         )(Worker)
         cores, starts = shares(workers), iter(range(1_000_000))
 

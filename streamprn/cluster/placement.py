@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-__all__ = ["better", "loads", "place"]
+__all__ = ["better", "loads", "measured", "place"]
 
 #: Cores that a stream takes before anything was measured of any.
 UNKNOWN_COST = 0.1
 #: Streams stay where they are until the highest load is above the mean by this part of it.
 TOLERANCE = 0.25
+#: By how much of it a move must lower the highest load: what is measured is never quite the same.
+GAIN = 0.15
+#: How much a new measurement counts against those before.
+WEIGHT = 0.3
 
 
 def loads(
@@ -51,10 +55,15 @@ def better(
     mean = sum(found.values()) / len(found)
     if found[high] <= mean * (1 + TOLERANCE):
         return None
-    best, best_load = None, found[high]
+    best, best_load = None, found[high] * (1 - GAIN)
     for stream, worker in where.items():
         cost = costs.get(stream, usual)
         then = max(found[high] - cost, found[low] + cost)
         if worker == high and then < best_load:
             best, best_load = (stream, low), then
     return best
+
+
+def measured(before: float | None, cores: float) -> float:
+    """What a stream costs after one more measurement, in cores."""
+    return cores if before is None else before + WEIGHT * (cores - before)

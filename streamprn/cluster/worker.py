@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from streamprn.config.convert import plain
 from streamprn.errors import StreamPRNError
 from streamprn.serve.listen import read_token
 from streamprn.serve.problems import Problem, ProblemError, problem_of
@@ -36,6 +37,8 @@ class Hello:
         url: its own HTTP interface.
         pid: its process.
         backend: what runs its network.
+        streams: that it has already, where it was left by a cluster that went.
+        server_key: its public CURVE key, where it encrypts.
     """
 
     endpoint: str
@@ -43,6 +46,8 @@ class Hello:
     url: str
     pid: int
     backend: str
+    streams: tuple[str, ...] = ()
+    server_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,18 @@ class Worker:
         """Who it is."""
         publisher = self._pipeline.publisher
         return Hello(
-            publisher.endpoint, publisher.run, self._url, os.getpid(), self._pipeline.backend
+            publisher.endpoint,
+            publisher.run,
+            self._url,
+            os.getpid(),
+            self._pipeline.backend,
+            self._pipeline.streams.names,
         )
+
+    @property
+    def running(self) -> bool:
+        """Whether its pipeline has not ended."""
+        return self._thread.is_alive()
 
     def wait(self) -> str:
         """Return when the pipeline has ended, with the cause."""
@@ -148,6 +163,20 @@ class Worker:
         """Let go of a stream, which may have gone already."""
         if self._control.exists(name):
             self._control.remove(name)
+
+    def settle(self, wanted: dict[str, tuple[SourceConfig, bool]]) -> None:
+        """Make its streams those of another cluster than the one that gave them.
+
+        Args:
+            wanted: settings of each stream that it is to go on with, and whether it is paused.
+        """
+        for name in self._pipeline.streams.names:
+            if name not in wanted:
+                self.drop(name)
+                continue
+            source, paused = wanted[name]
+            self.call("change", name, plain(source))
+            (self._pipeline.streams.pause if paused else self._pipeline.streams.resume)(name)
 
     def stop(self) -> None:
         """End the pipeline and close its parts."""
@@ -188,13 +217,18 @@ def fetched(url: str, path: str, accept: str, token: str | None) -> Answer:
         connection.close()
 
 
-def config_of_worker(config: Config, bind: str) -> Config:
-    """The settings of a worker: those of all, without sources, on an address of its own."""
+def config_of_worker(config: Config, bind: str, **publish: Any) -> Config:
+    """The settings of a worker: those of all, without sources, on an address of its own.
+
+    Args:
+        config: of all.
+        bind: where it publishes.
+        **publish: more keys of `publish`; it has no keys of its own otherwise.
+    """
+    alone = {"curve_secret_file": None, "curve_allow_dir": None, "insecure": False}
     return replace(
         config,
         sources=(),
-        publish=replace(
-            config.publish, bind=bind, curve_secret_file=None, curve_allow_dir=None, insecure=False
-        ),
+        publish=replace(config.publish, bind=bind, **(alone | publish)),
         http=replace(config.http, bind="127.0.0.1:0"),
     )

@@ -82,6 +82,14 @@ def program(folder, *arguments, **more):
     assert alive == [], "it left processes behind"
 
 
+def wait_for(condition, timeout_s, every_s=0.3):
+    """Wait until something is true that is not for nothing to ask, or fail."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(every_s)
+
+
 def read(subscriber, seconds, until=lambda _: False):
     """Messages of streams other than their states, each with the time at which it came."""
     found, end = [], time.monotonic() + seconds

@@ -1,9 +1,10 @@
 """Where streams go: by measured cost, and as seldom elsewhere as can be."""
 
 import os
+import random
 
 from streamprn.cluster.local import shares
-from streamprn.cluster.placement import better, loads, place
+from streamprn.cluster.placement import better, loads, measured, place
 
 
 def test_a_stream_goes_to_the_worker_with_the_least_to_do():
@@ -21,6 +22,23 @@ def test_streams_stay_where_they_are_unless_a_move_is_worth_its_gap():
     assert better(dict(zip("abcde", "00011", strict=True)), costs, {"0", "1"}) is None
     assert better({"a": "0", "b": "1"}, {"a": 0.9, "b": 0.1}, {"0", "1"}) is None
     assert better({"a": "0", "b": "0"}, costs, {"0"}) is None
+
+
+def test_what_is_measured_a_little_differently_each_time_moves_nothing():
+    where, costs = {"a": "0", "b": "0", "c": "1"}, dict.fromkeys("abc", 0.1)
+    shaken = random.Random(5)
+    for _ in range(1000):
+        for name in costs:
+            costs[name] = measured(costs[name], 0.1 * shaken.uniform(0.7, 1.3))
+        assert better(where, costs, {"0", "1"}) is None
+
+
+def test_what_lastingly_costs_more_is_noticed():
+    cost = 0.1
+    for _ in range(10):
+        cost = measured(cost, 0.4)
+    assert cost > 0.38
+    assert measured(None, 0.4) == 0.4
 
 
 def test_a_new_worker_takes_over_streams_until_the_rest_is_not_worth_it():
