@@ -169,7 +169,6 @@ def _up(args: argparse.Namespace) -> int:
     workers = _workers(args.workers, least=0)
     address = Address.parse(args.address, "--address")
     check_exposure(address, insecure=args.insecure)
-    machines.need_ray()
     say = _sayer(args, config.log.level)
     read_again = partial(config_from, args) if settings_file(args) is not None else None
     hangups = threading.Event()

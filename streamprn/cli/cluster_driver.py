@@ -9,9 +9,10 @@ import os
 import pickle
 import sys
 import threading
+from pathlib import Path
 
 from streamprn.cli import report
-from streamprn.cli.console import configure_logging, stderr_console
+from streamprn.cli.console import configure_logging, console_on
 from streamprn.cli.signals import stop_on_signals
 from streamprn.cluster.driver import GRACE_S, LOST_RAY, Errand, drive
 from streamprn.errors import StreamPRNError
@@ -23,7 +24,10 @@ def main() -> int:
     """Do the errand; returns the exit code."""
     errand: Errand = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_who_started_it, name="stdin", daemon=True).start()
-    console = stderr_console()
+    # Ray writes pages about every machine that goes: into a file. What is said here is for people.
+    terminal = os.dup(2)
+    _send_errors_to(errand.folder / "driver.log")
+    console = console_on(os.fdopen(terminal, "w", closefd=False))
     configure_logging(errand.config.log.level, console)
 
     def say(text: str) -> None:
@@ -33,8 +37,16 @@ def main() -> int:
     try:
         return drive(errand, say, lambda hangup: stop_on_signals(grace_s=GRACE_S, on_hangup=hangup))
     except StreamPRNError as error:
+        os.dup2(terminal, 2)
         report(str(error), verbose=False)
         return error.exit_code
+
+
+def _send_errors_to(path: Path) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(file, 2)
+    os.dup2(file, 1)
+    os.close(file)
 
 
 def _end_with_who_started_it() -> None:

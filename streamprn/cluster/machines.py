@@ -92,6 +92,7 @@ def up(
         StreamPRNError: an address, a key or Ray cannot be used.
     """
     readers, settings = access(config), config.publish
+    need_ray()
     with contextlib.ExitStack() as opened:
         opened.enter_context(folder.taken())
         folder.note(AGENT, _this_process())

@@ -356,6 +356,26 @@ def test_workers_publish_on_without_a_head_and_rejoin_the_next_one(cluster):
         assert longest_gap(found[-50:], name, found[-50][0], time.monotonic()) < 5
 
 
+def test_the_configuration_is_read_again_on_sighup(cluster):
+    cluster.ready()
+    file = cluster.folder / "c.yaml"
+    before = file.read_text()
+    file.write_text(f"{before}- {{uri: '{PICTURE}', name: c}}\n")
+    cluster.head.process.send_signal(signal.SIGHUP)
+    cluster.ready(streams=("a", "b", "c"))
+    file.write_text(before)
+    assert cluster.client("POST", "/reload").json["removed"] == ["c"]
+    cluster.ready()
+
+
+def test_a_file_that_only_another_machine_could_have_fails_by_name_and_alone(cluster):
+    cluster.ready()
+    gone = {"uri": "/no/such/file.mp4", "name": "gone"}
+    problem = cluster.client.problem(422, "wrong-value", "POST", "/streams", gone)
+    assert "no such file" in problem["detail"]
+    cluster.ready()
+
+
 def test_two_programs_cannot_share_a_folder(cluster):
     done = cluster.command(
         "up", "--config", "c.yaml", "--folder", "h", "--bind", "tcp://127.0.0.1:*"
