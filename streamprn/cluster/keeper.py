@@ -128,6 +128,12 @@ class Keeper:
         """End the process."""
         self._worker.end()
 
+    def close(self) -> None:
+        """Let go of the worker, which goes on; as the end of this process does."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def _found(self, digest: str) -> Hello | None:
         """The worker that is there already; None where it is to be another one."""
         if self._worker.process is None or self._worker.digest != digest:
@@ -170,6 +176,7 @@ class Keeper:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 if time.monotonic() > deadline:
+                    file.close()
                     raise StreamPRNError("another cluster keeps this worker") from None
                 time.sleep(LOOK_S)
             else:
