@@ -82,6 +82,8 @@ class Keeper:
         hello = self._found(digest)
         if hello is None:
             self._worker.end()
+            for old in self._worker.folder.glob("p-*"):  # sockets that nobody listens on any more
+                old.unlink(missing_ok=True)
             self._worker.start(start, digest)
             hello = self._worker.call("hello")
         return replace(hello, server_key=keys.public if keys is not None else "")
@@ -156,8 +158,6 @@ class Keeper:
             if order.readers is not None:
                 publish["curve_allow_dir"] = str(_written(folder / "readers", order.readers))
         else:
-            for old in folder.glob("p-*"):
-                old.unlink(missing_ok=True)
             bind = f"ipc://{folder}/p-{secrets.token_hex(2)}"
         config = config_of_worker(order.config, bind, **publish)
         token_file = None

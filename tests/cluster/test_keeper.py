@@ -53,6 +53,9 @@ def test_a_worker_outlives_its_keeper_and_is_found_with_its_streams(keep):
     second = keep()
     again = second.hello()
     assert (again.pid, again.run, again.streams) == (hello.pid, hello.run, ("a",))
+    # Whoever is new in front of it reads it at the same place.
+    with Subscriber(again.endpoint, "a/face") as subscriber:
+        assert any(subscriber.receive(0.5) for _ in range(10))
     second.settle({})
     assert second.call("streams") == []
     second.stop()
