@@ -16,7 +16,7 @@ from typing import Protocol
 from streamprn.cli.parser import Parser, add_everywhere, with_odd_paths
 from streamprn.errors import InputError, StreamPRNError
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "report"]
 
 EXIT_FAILURE = 1
 
@@ -59,6 +59,7 @@ COMMANDS = (
     Command("watch", "subscribe: a live table, or JSON lines"),
     Command("view", "subscribe: a live page in the browser"),
     Command("bridge", "faces to VMC, iFacialMocap, Live Link Face, MQTT, CSV"),
+    Command("cluster", "several machines behind one address (Ray)"),
     Command("replay", "publish a recording again, as if it were live"),
     Command("export", "a recording to JSON lines, CSV, Parquet, OBJ, animated GLB"),
     Command("bench", "latency and throughput of every stage and end to end"),
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except StreamPRNError as error:
-        _report(str(error), verbose)
+        report(str(error), verbose)
         return error.exit_code
     except KeyboardInterrupt as stop:
         number = getattr(stop, "number", None)
@@ -114,10 +115,10 @@ def _unexpected(error: Exception, verbose: bool) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
         # Files of ours are named in their errors: this is where the output was sent to.
         _silence_stdout()
-        _report(f"the output cannot be written: {error.strerror} (free some space)", verbose)
+        report(f"the output cannot be written: {error.strerror} (free some space)", verbose)
         return EXIT_FAILURE
     again = "" if verbose else " (run again with --verbose for the traceback)"
-    _report(f"{type(error).__name__}: {error}{again}", verbose)
+    report(f"{type(error).__name__}: {error}{again}", verbose)
     return EXIT_FAILURE
 
 
@@ -183,7 +184,8 @@ class _ShowVersion(argparse.Action):
         parser.exit()
 
 
-def _report(message: str, verbose: bool) -> None:
+def report(message: str, verbose: bool) -> None:
+    """Say an error in one line, after its traceback where that is wanted."""
     from streamprn.cli.console import stderr_console
     from streamprn.redact import redact_text
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from streamprn.redact import redact_text
 
@@ -34,6 +34,16 @@ def stdout_console() -> Console:
 def stderr_console() -> Console:
     """For everything that is not a result."""
     return _console(stderr=True)
+
+
+def console_on(file: TextIO) -> Console:
+    """For messages, where standard error is taken for something else."""
+    from rich.console import Console
+
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
 
 
 def _console(*, stderr: bool) -> Console:

@@ -123,13 +123,13 @@ def run(args: argparse.Namespace) -> int:
 
     console = stderr_console()
     workers = number_of(args.workers)
+    read_again = partial(config_from, args) if settings_file(args) is not None else None
     if workers > 1:
         from streamprn.cluster.local import check
 
         check(config, workers, args.max_frames)
-        return run_workers(config, workers, console, quiet=args.quiet)
+        return run_workers(config, workers, console, read_again, quiet=args.quiet)
     configure_logging(config.log.level, console, json_run=_json_run(config, ""))
-    read_again = partial(config_from, args) if _path(args) is not None else None
     with (
         Service(config, read_again) as service,
         stop_on_signals(on_hangup=service.reload) as stop,
@@ -146,7 +146,7 @@ def config_from(args: argparse.Namespace) -> Config:
     from streamprn.config import Config, load_config
     from streamprn.config.address import check_no_recording
 
-    path = _path(args)
+    path = settings_file(args)
     config = load_config(path) if path is not None else Config.default()
     if args.source:
         for uri in args.source:
@@ -165,7 +165,7 @@ def config_from(args: argparse.Namespace) -> Config:
     return config.with_overrides(_flags(args, len(config.sources)), where="command line")
 
 
-def _path(args: argparse.Namespace) -> Path | None:
+def settings_file(args: argparse.Namespace) -> Path | None:
     """The configuration file, where there is one."""
     path: Path | None = args.config
     return path or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)

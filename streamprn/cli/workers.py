@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from streamprn.cluster.crew import Crew
@@ -33,11 +35,27 @@ def number_of(text: str) -> int:
     return int(text)
 
 
-def run_workers(config: Config, workers: int, console: Console, *, quiet: bool) -> int:
-    """Run until every source has ended or a signal came."""
+def run_workers(
+    config: Config,
+    workers: int,
+    console: Console,
+    read_again: Callable[[], Config] | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Run until every source has ended or a signal came.
+
+    Args:
+        config: what to run.
+        workers: processes.
+        console: for what is said.
+        read_again: reads the configuration file; None where there is none.
+        quiet: say nothing but warnings and errors.
+    """
     from streamprn.cli.console import configure_logging
     from streamprn.cli.signals import stop_on_signals
     from streamprn.cluster.local import local_crew
+    from streamprn.serve.service import Service
 
     configure_logging(config.log.level, console)
 
@@ -47,12 +65,17 @@ def run_workers(config: Config, workers: int, console: Console, *, quiet: bool) 
 
     # The signals after Ray, which sets handlers of its own.
     with (
+        Service(config, read_again) as service,
         local_crew(config, workers, say) as (crew, proxy),
-        stop_on_signals(grace_s=GRACE_S) as stop,
+        stop_on_signals(grace_s=GRACE_S, on_hangup=service.reload) as stop,
     ):
-        say(f"publishing on {proxy.endpoint}; {workers} workers; Ctrl-C ends")
-        while not stop.wait(LOOK_S) and not _ended(crew):
-            pass
+        from streamprn.cluster.front import fronted
+
+        with fronted(service, crew, proxy, config, read_again, stop):
+            control = f"; control on {service.url}" if service.serves else ""
+            say(f"publishing on {proxy.endpoint}; {workers} workers{control}; Ctrl-C ends")
+            while not stop.wait(LOOK_S) and (service.serves or not _ended(crew)):
+                pass
     return 0
 
 

@@ -7,26 +7,32 @@ time: the proxy lets nothing of another one through.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from streamprn.cluster.placement import better, loads, place
+from streamprn.cluster.member import PLACING, Member, drop, in_words
+from streamprn.cluster.placement import better, loads, measured, place
 from streamprn.errors import StreamExistsError
 from streamprn.records import SourceState, SourceStatus
 from streamprn.wire.proxy import Upstream
 
 if TYPE_CHECKING:
+    from streamprn.cluster.desk import ProxyClient
     from streamprn.cluster.worker import Hello, Report
     from streamprn.config import SourceConfig
+    from streamprn.serve.problems import Problem
+    from streamprn.wire.bind import CurveKeys
     from streamprn.wire.proxy import Proxy
 
-__all__ = ["Crew", "Member"]
+__all__ = ["Crew"]
 
 #: Between two looks at the workers; a death is seen at once.
 TICK_S = 0.1
@@ -34,64 +40,64 @@ TICK_S = 0.1
 REPORT_S = 2.0
 #: A worker that does not answer for so long is replaced.
 PATIENCE_S = 15.0
+#: How long streams wait for the workers that had them when an earlier head ended.
+EXPECT_S = 20.0
 #: Before a worker is started again that could not be opened.
 RETRY_S = 5.0
-#: Concurrency group of the calls that give and take streams.
-PLACING = "placing"
 
 log = logging.getLogger("streamprn.cluster")
 
 
-@dataclass(slots=True, eq=False)
-class Member:
-    """A worker that was started.
-
-    Attributes:
-        slot: which of the crew it is; its successor has the same.
-        actor: its handle.
-        hello: what it said when it was open; None before.
-        report: the last one.
-        due_s: when the next one is.
-    """
-
-    slot: int
-    actor: Any
-    hello: Hello | None = None
-    report: Report | None = None
-    due_s: float = 0.0
-    waiting: dict[Any, str] = field(default_factory=dict)
-    asked_s: float = 0.0
-
-
 class Crew:
-    """Keeps so many workers alive. Any thread may call.
+    """Keeps workers alive, and every stream at one of them. Any thread may call.
 
     Args:
-        size: workers.
+        slots: names the workers that there are to be, now.
         launch: starts the actor of a slot; does not wait for it.
         proxy: reads from the workers.
         on_event: told of workers that come and go, in words.
+        keys: of the proxy, for workers that encrypt.
+        expected: where streams were before; they wait some time for these workers.
+        costs: of streams, as measured before.
+        in_touch: whether what tells of workers can be believed; once not, no more is done.
+
+    Attributes:
+        cut_off: set where it cannot.
     """
 
     def __init__(
         self,
-        size: int,
-        launch: Callable[[int], Any],
-        proxy: Proxy,
+        slots: Callable[[], Collection[str]],
+        launch: Callable[[str], Any],
+        proxy: Proxy | ProxyClient,
         on_event: Callable[[str], None] = lambda _: None,
+        *,
+        keys: CurveKeys | None = None,
+        expected: Mapping[str, str] = MappingProxyType({}),
+        costs: Mapping[str, float] = MappingProxyType({}),
+        in_touch: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._size = size
+        self._slots = slots
         self._launch = launch
         self._proxy = proxy
         self._say = on_event
+        self._keys = keys
+        self._expected = dict(expected)
+        self._expected_until_s = time.monotonic() + EXPECT_S
+        self._in_touch = in_touch
+        self.cut_off = threading.Event()
         self._lock = threading.RLock()
-        self._members: dict[int, Member] = {}
-        self._not_before_s: dict[int, float] = {}
+        self._settled = threading.Condition(self._lock)
+        self._members: dict[str, Member] = {}
+        self._not_before_s: dict[str, float] = {}
         self._sources: dict[str, SourceConfig] = {}
-        self._where: dict[str, int] = {}
+        self._where: dict[str, str] = {}
+        #: What came of giving a stream to its worker; none while that is under way.
+        self._outcomes: dict[str, Problem | None] = {}
         self._paused: set[str] = set()
-        self._costs: dict[str, float] = {}
+        self._costs = dict(costs)
         self._lost = 0
+        self._turned_s = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="crew", daemon=True)
         self._thread.start()
@@ -105,9 +111,9 @@ class Crew:
             return tuple(one for one in self._members.values() if one.hello is not None)
 
     @property
-    def size(self) -> int:
-        """How many there are to be."""
-        return self._size
+    def idle_s(self) -> float:
+        """How long ago the workers were last looked at, in seconds."""
+        return time.monotonic() - self._turned_s
 
     @property
     def lost(self) -> int:
@@ -120,10 +126,34 @@ class Crew:
         with self._lock:
             return tuple(self._sources)
 
+    @property
+    def sources(self) -> dict[str, SourceConfig]:
+        """Their settings, by name."""
+        with self._lock:
+            return dict(self._sources)
+
     def member_of(self, stream: str) -> Member | None:
         """The worker that has a stream; None while it waits for one."""
         with self._lock:
-            return self._members.get(self._where.get(stream, -1))
+            return self._members.get(self._where.get(stream, ""))
+
+    def paused(self, stream: str) -> bool:
+        """Whether a stream is to be paused."""
+        with self._lock:
+            return stream in self._paused
+
+    def problem(self, stream: str) -> Problem | None:
+        """Why its worker could not take a stream; None where it could, or has not answered."""
+        with self._lock:
+            return self._outcomes.get(stream)
+
+    def settled(self, stream: str, timeout_s: float) -> Problem | None:
+        """Wait until its worker has taken a stream, or refused it; see `problem`."""
+        with self._settled:
+            self._settled.wait_for(
+                lambda: stream in self._outcomes or stream not in self._where, timeout_s
+            )
+            return self._outcomes.get(stream)
 
     def add(self, source: SourceConfig) -> None:
         """Add a stream, which has a name; it is placed as soon as there is a worker.
@@ -142,12 +172,18 @@ class Crew:
             self._place(source.name)
 
     def keep(self, source: SourceConfig, *, paused: bool) -> None:
-        """Note the settings that a stream is to have wherever it goes."""
+        """Note the settings that a stream is to have wherever it goes.
+
+        One that its worker could not take is given away anew.
+        """
         assert source.name is not None
         with self._lock:
             if source.name in self._sources:
                 self._sources[source.name] = source
                 (self._paused.add if paused else self._paused.discard)(source.name)
+                if self._outcomes.get(source.name) is not None:
+                    self._where.pop(source.name, None)
+                    self._place(source.name)
 
     def remove(self, stream: str) -> None:
         """Remove a stream."""
@@ -155,9 +191,10 @@ class Crew:
             self._sources.pop(stream, None)
             self._paused.discard(stream)
             self._costs.pop(stream, None)
-            member = self._members.get(self._where.pop(stream, -1))
+            self._outcomes.pop(stream, None)
+            member = self._members.get(self._where.pop(stream, ""))
         if member is not None:
-            _drop(member, stream)
+            drop(member, stream)
         self._proxy.tell(SourceStatus(stream, SourceState.ENDED, "removed", wall_ns=time.time_ns()))
         self._proxy.release(stream)
 
@@ -170,6 +207,16 @@ class Crew:
                 shown = member.report.streams if member and member.report else ()
                 found.update({one["name"]: one for one in shown if one["name"] == stream})
             return found
+
+    def state(self) -> dict[str, Any]:
+        """What a crew after this one needs to go on with the same streams."""
+        with self._lock:
+            return {
+                "sources": dict(self._sources),
+                "paused": set(self._paused),
+                "costs": dict(self._costs),
+                "where": {**self._expected, **self._where},
+            }
 
     def close(self, timeout_s: float = 3.0) -> None:
         """End all workers."""
@@ -196,7 +243,12 @@ class Crew:
                 self._done.wait(1.0)
 
     def _turn(self) -> None:
+        self._turned_s = time.monotonic()
         self._fill()
+        if self._expected and self._turned_s > self._expected_until_s:
+            with self._lock:
+                self._expected.clear()
+                self._place_all()
         with self._lock:
             waiting = [ref for one in self._members.values() for ref in one.waiting]
         if not waiting:
@@ -210,11 +262,11 @@ class Crew:
     def _fill(self) -> None:
         """Start the workers that are missing."""
         now = time.monotonic()
-        for slot in range(self._size):
+        for slot in self._slots():
             if slot in self._members or now < self._not_before_s.get(slot, 0):
                 continue
             member = Member(slot, self._launch(slot), asked_s=now)
-            member.waiting[member.actor.hello.remote()] = "hello"
+            member.waiting[member.actor.hello.remote()] = ("hello", "")
             with self._lock:
                 self._members[slot] = member
 
@@ -223,8 +275,8 @@ class Crew:
         for one in list(self._members.values()):
             if one.hello is None or now < one.due_s:
                 continue
-            if "report" not in one.waiting.values():
-                one.waiting[one.actor.report.remote()] = "report"
+            if ("report", "") not in one.waiting.values():
+                one.waiting[one.actor.report.remote()] = ("report", "")
                 one.asked_s, one.due_s = now, now + REPORT_S
             elif now - one.asked_s > PATIENCE_S:
                 ray.kill(one.actor)
@@ -235,11 +287,16 @@ class Crew:
         if not found:
             return
         (member,) = found
-        what = member.waiting.pop(ref)
+        what, stream = member.waiting.pop(ref)
         try:
             value = ray.get(ref)
         except ray.exceptions.RayError as error:
-            self._lose(member, _in_words(error))
+            if not self._in_touch():
+                # Whether the worker has gone nobody can tell; it may publish on.
+                self._done.set()
+                self.cut_off.set()
+                return
+            self._lose(member, in_words(error))
             return
         if what == "hello":
             self._welcome(member, value)
@@ -247,22 +304,40 @@ class Crew:
             self._note(member, value)
         elif what == "wait":
             self._lose(member, value or "its pipeline ended")
-        elif value is not None:
-            self._refused(member, what, value.detail)
+        else:
+            self._taken(member, stream, value)
 
     def _welcome(self, member: Member, hello: Hello) -> None:
         member.hello = hello
-        member.waiting[member.actor.wait.remote()] = "wait"
-        self._proxy.connect(Upstream(hello.endpoint, hello.run))
+        member.waiting[member.actor.wait.remote()] = ("wait", "")
+        self._proxy.connect(
+            Upstream(hello.endpoint, hello.run, hello.server_key, self._keys)
+            if hello.server_key
+            else Upstream(hello.endpoint, hello.run)
+        )
         self._say(f"worker {member.slot}: process {hello.pid}, {hello.backend}, {hello.url}")
         with self._lock:
-            for stream in self._sources:
-                if stream not in self._where:
-                    self._place(stream)
+            if hello.streams:
+                self._adopt(member, hello)
+            self._place_all()
             self._balance()
 
+    def _adopt(self, member: Member, hello: Hello) -> None:
+        """Let a worker that was found go on with its streams, but for those that others have."""
+        wanted = {}
+        for stream in hello.streams:
+            if stream in self._sources and stream not in self._where:
+                self._where[stream] = member.slot
+                self._outcomes[stream] = None
+                self._proxy.assign(stream, hello.run)
+                wanted[stream] = self._sources[stream], stream in self._paused
+        member.actor.settle.options(concurrency_group=PLACING).remote(wanted)
+        self._say(f"worker {member.slot} goes on with {len(wanted)} streams")
+
     def _lose(self, member: Member, cause: str) -> None:
-        self._lost += 1
+        self._lost += member.hello is not None
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.kill(member.actor)  # where it lives: its successor takes its place
         with self._lock:
             self._members.pop(member.slot, None)
             self._not_before_s[member.slot] = time.monotonic() + (
@@ -270,7 +345,9 @@ class Crew:
             )
             orphans = [stream for stream, slot in self._where.items() if slot == member.slot]
             for stream in orphans:
+                self._expected.pop(stream, None)
                 del self._where[stream]
+                self._outcomes.pop(stream, None)
                 self._proxy.tell(
                     SourceStatus(
                         stream, SourceState.RECONNECTING, "its worker ended", wall_ns=time.time_ns()
@@ -288,37 +365,52 @@ class Crew:
         with self._lock:
             for stream, rate in rates.items():
                 if frames > 0 and self._where.get(stream) == member.slot:
-                    self._costs[stream] = report.cores * rate / frames
+                    cores = report.cores * rate / frames
+                    self._costs[stream] = measured(self._costs.get(stream), cores)
                 if self._where.get(stream) != member.slot:
-                    _drop(member, stream)  # another's by now
+                    drop(member, stream)  # another's by now
             if all(one.report is not None for one in self.members):
                 self._balance()
 
-    def _refused(self, member: Member, stream: str, cause: str) -> None:
-        with self._lock:
+    def _taken(self, member: Member, stream: str, problem: Problem | None) -> None:
+        with self._settled:
             if self._where.get(stream) != member.slot:
                 return
-        log.warning("%s: %s", stream, cause, extra={"stream": stream})
-        self._proxy.tell(SourceStatus(stream, SourceState.FAILED, cause, wall_ns=time.time_ns()))
+            self._outcomes[stream] = problem
+            self._settled.notify_all()
+        if problem is not None:
+            log.warning("%s: %s", stream, problem.detail, extra={"stream": stream})
+            self._proxy.tell(
+                SourceStatus(stream, SourceState.FAILED, problem.detail, wall_ns=time.time_ns())
+            )
 
     # --- placement, with the lock held ------------------------------------------------------------
 
-    def _open(self) -> list[int]:
+    def _open(self) -> list[str]:
         return [one.slot for one in self.members]
 
+    def _place_all(self) -> None:
+        for stream in self._sources:
+            if stream not in self._where:
+                self._place(stream)
+
     def _place(self, stream: str) -> None:
-        slot = place(self._where, self._costs, self._open())
+        former = self._expected.get(stream)
+        if former is not None and former not in self._open():
+            return  # it may come back soon, with the stream
+        slot = former or place(self._where, self._costs, self._open())
         if slot is not None:
             self._give(stream, self._members[slot])
 
     def _give(self, stream: str, member: Member) -> None:
         assert member.hello is not None
         self._where[stream] = member.slot
+        self._outcomes.pop(stream, None)
         self._proxy.assign(stream, member.hello.run)
         paused = stream in self._paused
         source = replace(self._sources[stream], name=stream)
         take = member.actor.take.options(concurrency_group=PLACING)
-        member.waiting[take.remote(source, paused=paused)] = stream
+        member.waiting[take.remote(source, paused=paused)] = ("take", stream)
 
     def _balance(self) -> None:
         """Move one stream where that is worth it; the next one after the next report."""
@@ -326,20 +418,11 @@ class Crew:
         if move is None:
             return
         stream, slot = move
-        _drop(self._members[self._where[stream]], stream)
+        drop(self._members[self._where[stream]], stream)
         self._give(stream, self._members[slot])
         self._say(f"{stream} moves to worker {slot}")
 
-    def load(self) -> Mapping[int, float]:
+    def load(self) -> Mapping[str, float]:
         """Cores that each worker's streams take, as measured."""
         with self._lock:
             return loads(self._where, self._costs, self._open())
-
-
-def _drop(member: Member, stream: str) -> None:
-    member.actor.drop.options(concurrency_group=PLACING).remote(stream)
-
-
-def _in_words(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "local_crew", "shares"]
 
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
-#: Streams, control and reports at a time in one worker.
-_CALLS = 8
 
 
 def check(config: Config, workers: int, max_frames: int | None) -> None:
@@ -35,9 +33,7 @@ def check(config: Config, workers: int, max_frames: int | None) -> None:
     """
     if find_spec("ray") is None:
         raise InputError(f"--workers {workers} needs ray", hint="pip install 'streamprn[cluster]'")
-    single = {"--max-frames": max_frames, "record.dir": config.record.dir}
-    # Each worker has HTTP of its own; there is none in front of all yet.
-    for name, given in (single | {"http.bind": config.http.bind}).items():
+    for name, given in {"--max-frames": max_frames, "record.dir": config.record.dir}.items():
         if given is not None:
             raise InputError(
                 f"{name} works with one worker", hint="leave it out, or say --workers 1"
@@ -81,24 +77,26 @@ def local_crew(
         # Sockets in a folder of this user alone: nobody passes the proxy by.
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamprn-")))
         ray = _start(workers, opened)
-        from streamprn.cluster.crew import PLACING, Crew
+        from streamprn.cluster.crew import Crew
+        from streamprn.cluster.member import CALLS, PLACING, VIEWING, VIEWS
         from streamprn.cluster.worker import Worker, config_of_worker
 
         actor: Any = ray.remote(
             num_cpus=1,
             num_gpus=_gpu_share(ray, workers),
-            max_concurrency=_CALLS,
+            max_concurrency=CALLS,
             max_restarts=0,
-            # One after the other: a stream that is given and taken away at once must be gone.
-            concurrency_groups={PLACING: 1},
+            concurrency_groups={PLACING: 1, VIEWING: VIEWS},
         )(Worker)
         cores, starts = shares(workers), iter(range(1_000_000))
 
-        def launch(slot: int) -> Any:
-            bind = f"ipc://{folder}/{slot}-{next(starts)}"
-            return actor.remote(config_of_worker(config, bind), cores[slot])
+        slots = [str(slot) for slot in range(workers)]
 
-        crew = Crew(workers, launch, proxy, on_event)
+        def launch(slot: str) -> Any:
+            bind = f"ipc://{folder}/{slot}-{next(starts)}"
+            return actor.remote(config_of_worker(config, bind), cores[int(slot)])
+
+        crew = Crew(lambda: slots, launch, proxy, on_event)
         opened.callback(crew.close)
         for source, name in zip(config.sources, config.stream_names(), strict=True):
             crew.add(replace(source, name=name))

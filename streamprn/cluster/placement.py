@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-__all__ = ["better", "loads", "place"]
+__all__ = ["better", "loads", "measured", "place"]
 
 #: Cores that a stream takes before anything was measured of any.
 UNKNOWN_COST = 0.1
 #: Streams stay where they are until the highest load is above the mean by this part of it.
 TOLERANCE = 0.25
+#: By how much of it a move must lower the highest load: what is measured is never quite the same.
+GAIN = 0.15
+#: How much a new measurement counts against those before.
+WEIGHT = 0.3
 
 
 def loads(
-    where: Mapping[str, int], costs: Mapping[str, float], workers: Collection[int]
-) -> dict[int, float]:
+    where: Mapping[str, str], costs: Mapping[str, float], workers: Collection[str]
+) -> dict[str, float]:
     """Cores that the streams of each worker take.
 
     Args:
@@ -31,8 +35,8 @@ def loads(
 
 
 def place(
-    where: Mapping[str, int], costs: Mapping[str, float], workers: Collection[int]
-) -> int | None:
+    where: Mapping[str, str], costs: Mapping[str, float], workers: Collection[str]
+) -> str | None:
     """The worker for one more stream: that with the least to do; None where there is none."""
     found = loads(where, costs, workers)
     counts = {worker: list(where.values()).count(worker) for worker in workers}
@@ -40,8 +44,8 @@ def place(
 
 
 def better(
-    where: Mapping[str, int], costs: Mapping[str, float], workers: Collection[int]
-) -> tuple[str, int] | None:
+    where: Mapping[str, str], costs: Mapping[str, float], workers: Collection[str]
+) -> tuple[str, str] | None:
     """One move that is worth its gap: the stream and its new worker; None where there is none."""
     found = loads(where, costs, workers)
     if len(found) < 2:
@@ -51,10 +55,15 @@ def better(
     mean = sum(found.values()) / len(found)
     if found[high] <= mean * (1 + TOLERANCE):
         return None
-    best, best_load = None, found[high]
+    best, best_load = None, found[high] * (1 - GAIN)
     for stream, worker in where.items():
         cost = costs.get(stream, usual)
         then = max(found[high] - cost, found[low] + cost)
         if worker == high and then < best_load:
             best, best_load = (stream, low), then
     return best
+
+
+def measured(before: float | None, cores: float) -> float:
+    """What a stream costs after one more measurement, in cores."""
+    return cores if before is None else before + WEIGHT * (cores - before)

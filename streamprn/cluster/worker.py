@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
+from streamprn.config.convert import plain
 from streamprn.errors import StreamPRNError
+from streamprn.serve.listen import read_token
 from streamprn.serve.problems import Problem, ProblemError, problem_of
 
 if TYPE_CHECKING:
     from streamprn.config import Config, SourceConfig
 
-__all__ = ["Hello", "Report", "Worker"]
+__all__ = ["Answer", "Hello", "Report", "Worker", "fetched"]
 
 #: How long a worker may take to end its threads.
 STOP_TIMEOUT_S = 2.0
+#: For a page of its own HTTP interface; a picture waits for its frame.
+FETCH_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,8 @@ class Hello:
         url: its own HTTP interface.
         pid: its process.
         backend: what runs its network.
+        streams: that it has already, where it was left by a cluster that went.
+        server_key: its public CURVE key, where it encrypts.
     """
 
     endpoint: str
@@ -37,6 +46,8 @@ class Hello:
     url: str
     pid: int
     backend: str
+    streams: tuple[str, ...] = ()
+    server_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,14 @@ class Report:
     streams: tuple[dict[str, Any], ...]
     cores: float
     running: bool
+
+
+class Answer(NamedTuple):
+    """What a worker's own HTTP interface answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class Worker:
@@ -84,6 +103,8 @@ class Worker:
             opened.enter_context(service.attending(self._pipeline, self._stop))
             self._opened = opened.pop_all()
         self._url, self._control = service.url, service.control
+        file = config.http.token_file
+        self._token = None if file is None else read_token(Path(file))
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._thread.start()
@@ -92,8 +113,18 @@ class Worker:
         """Who it is."""
         publisher = self._pipeline.publisher
         return Hello(
-            publisher.endpoint, publisher.run, self._url, os.getpid(), self._pipeline.backend
+            publisher.endpoint,
+            publisher.run,
+            self._url,
+            os.getpid(),
+            self._pipeline.backend,
+            self._pipeline.streams.names,
         )
+
+    @property
+    def running(self) -> bool:
+        """Whether its pipeline has not ended."""
+        return self._thread.is_alive()
 
     def wait(self) -> str:
         """Return when the pipeline has ended, with the cause."""
@@ -114,6 +145,10 @@ class Worker:
         except StreamPRNError as error:
             return problem_of(error)
 
+    def fetch(self, path: str, accept: str = "") -> Answer:
+        """A page of its own HTTP interface; see `fetched`."""
+        return fetched(self._url, path, accept, self._token)
+
     def take(self, source: SourceConfig, *, paused: bool) -> Problem | None:
         """Add a stream, which another worker may have had before; a `Problem` where it cannot."""
         try:
@@ -129,6 +164,20 @@ class Worker:
         if self._control.exists(name):
             self._control.remove(name)
 
+    def settle(self, wanted: dict[str, tuple[SourceConfig, bool]]) -> None:
+        """Make its streams those of another cluster than the one that gave them.
+
+        Args:
+            wanted: settings of each stream that it is to go on with, and whether it is paused.
+        """
+        for name in self._pipeline.streams.names:
+            if name not in wanted:
+                self.drop(name)
+                continue
+            source, paused = wanted[name]
+            self.call("change", name, plain(source))
+            (self._pipeline.streams.pause if paused else self._pipeline.streams.resume)(name)
+
     def stop(self) -> None:
         """End the pipeline and close its parts."""
         self._stop.set()
@@ -142,13 +191,44 @@ class Worker:
             self._failure = error
 
 
-def config_of_worker(config: Config, bind: str) -> Config:
-    """The settings of a worker: those of all, without sources, on an address of its own."""
+def fetched(url: str, path: str, accept: str, token: str | None) -> Answer:
+    """GET a page.
+
+    Args:
+        url: of the server.
+        path: of the page, with its query.
+        accept: what kinds of it are understood.
+        token: that the server asks for.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    headers = {"Accept": accept} if accept else {}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=FETCH_TIMEOUT_S)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.headers), answer.read())
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
+    finally:
+        connection.close()
+
+
+def config_of_worker(config: Config, bind: str, **publish: Any) -> Config:
+    """The settings of a worker: those of all, without sources, on an address of its own.
+
+    Args:
+        config: of all.
+        bind: where it publishes.
+        **publish: more keys of `publish`; it has no keys of its own otherwise.
+    """
+    alone = {"curve_secret_file": None, "curve_allow_dir": None, "insecure": False}
     return replace(
         config,
         sources=(),
-        publish=replace(
-            config.publish, bind=bind, curve_secret_file=None, curve_allow_dir=None, insecure=False
-        ),
+        publish=replace(config.publish, bind=bind, **(alone | publish)),
         http=replace(config.http, bind="127.0.0.1:0"),
     )

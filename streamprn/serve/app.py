@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import anyio.to_thread
@@ -28,12 +29,10 @@ from streamprn.serve.liveness import Health
 from streamprn.serve.problems import Problem, ProblemError, problem_of
 
 if TYPE_CHECKING:
-    from streamprn.serve.control import Control
-    from streamprn.serve.liveness import Liveness
-    from streamprn.serve.metrics import Metrics
+    from streamprn.serve.ports import Figures, Steered, Watched
     from streamprn.serve.preview import Preview, Previews, Shot
 
-__all__ = ["Parts", "make_app"]
+__all__ = ["PAGES", "Page", "Parts", "Threads", "make_app"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -59,15 +58,15 @@ class Parts:
         control: of the streams.
         liveness: of the engine.
         metrics: under /metrics.
-        previews: pictures of the streams.
+        previews: pictures of the streams; None where the pages of pictures are others.
         version: of the program.
         closing: set when the server is to end.
     """
 
-    control: Control
-    liveness: Liveness
-    metrics: Metrics
-    previews: Previews
+    control: Steered
+    liveness: Watched
+    metrics: Figures
+    previews: Previews | None
     version: str
     closing: threading.Event
 
@@ -100,12 +99,15 @@ class Threads:
 Page = Callable[[Parts, Request, Threads], Awaitable[Response]]
 
 
-def make_app(parts: Parts, token: str | None) -> Starlette:
+def make_app(
+    parts: Parts, token: str | None, instead: Mapping[tuple[str, str], Page] = MappingProxyType({})
+) -> Starlette:
     """The application.
 
     Args:
         parts: see there.
         token: that requests must bring, or None.
+        instead: pages that take the place of those in `PAGES`, by path and method.
     """
     threads = Threads()
 
@@ -119,7 +121,7 @@ def make_app(parts: Parts, token: str | None) -> Starlette:
 
     by_path: dict[str, dict[str, Page]] = {}
     for path, method, page in PAGES:
-        by_path.setdefault(path, {})[method] = page
+        by_path.setdefault(path, {})[method] = instead.get((path, method), page)
     return Starlette(
         routes=[route(path, pages) for path, pages in by_path.items()],
         middleware=[Middleware(Guard, token=token)],
@@ -177,6 +179,7 @@ async def _reload(parts: Parts, _: Request, threads: Threads) -> Response:
 async def _snapshot(parts: Parts, request: Request, threads: Threads) -> Response:
     name, overlay = _name(request), request.query_params.get("overlay", "true") != "false"
     await threads.call(parts.control.stream, name)
+    assert parts.previews is not None
     with parts.previews.viewer(name) as preview:
         before, deadline = preview.shot, time.monotonic() + SNAPSHOT_TIMEOUT_S
         shot = await threads.next_shot(preview, before)
@@ -203,6 +206,7 @@ async def _snapshot(parts: Parts, request: Request, threads: Threads) -> Respons
 async def _film(parts: Parts, request: Request, threads: Threads) -> Response:
     name = _name(request)
     await threads.call(parts.control.stream, name)
+    assert parts.previews is not None
 
     async def pictures(preview: Preview) -> AsyncGenerator[bytes, None]:
         shot: Shot | None = None

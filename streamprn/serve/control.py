@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from streamprn.serve.reload import Reloader
     from streamprn.serve.timings import Timings
 
-__all__ = ["Control", "parse_json"]
+__all__ = ["FINE", "Control", "parse_json", "source_from_body"]
 
 #: How long a pause may take to show in the answer; a camera may be in the middle of connecting.
 SETTLE_S = 1.0
+#: States of a stream for which nobody has to wait.
+FINE = (SourceState.LIVE, SourceState.PAUSED, SourceState.ENDED)
 
 
 class Control:
@@ -69,7 +71,7 @@ class Control:
             ProblemError: there are too many streams.
             StreamPRNError: a key or value cannot be used, or the name is taken.
         """
-        source = _from_body({}, body)
+        source = source_from_body({}, body)
         with self._reloader.lock:
             if len(self._streams) >= MAX_SOURCES:
                 raise ProblemError(
@@ -95,7 +97,7 @@ class Control:
             stream = self._streams.find(name)
             settings = plain(stream.source)
             assert isinstance(settings, dict)
-            source = _from_body(settings, body)
+            source = source_from_body(settings, body)
             changes = {
                 field.name: getattr(source, field.name)
                 for field in fields(SourceConfig)
@@ -149,7 +151,6 @@ class Control:
 
     def not_ready(self) -> list[dict[str, str]]:
         """The streams that must be live and are not, with their states."""
-        fine = (SourceState.LIVE, SourceState.PAUSED, SourceState.ENDED)
         return [
             {
                 "name": stream.name,
@@ -157,7 +158,7 @@ class Control:
                 "cause": redact_text(stream.reader.status.cause),
             }
             for stream in self._streams
-            if stream.source.required and stream.reader.status.state not in fine
+            if stream.source.required and stream.reader.status.state not in FINE
         ]
 
     def _settled(self, name: str, good: Callable[[SourceState], bool]) -> dict[str, Any]:
@@ -193,7 +194,7 @@ class Control:
         }
 
 
-def _from_body(settings: Mapping[str, Any], body: object) -> SourceConfig:
+def source_from_body(settings: Mapping[str, Any], body: object) -> SourceConfig:
     """A source with the keys of a body laid over its settings, checked as config.yaml is."""
     if not isinstance(body, dict):
         raise ConfigError(

@@ -189,6 +189,7 @@ def _schemas() -> dict[str, Any]:
         "fps": number, "last_frame_age_s": {"type": ["number", "null"]},
         "latency_ms": {"type": "object", "additionalProperties": number},
         "source": {"$ref": "#/components/schemas/SourceChange"},
+        "worker": {"type": "string", "description": "That has it; with several workers alone"},
     }  # fmt: skip
     reloaded = ("added", "removed", "changed", "unchanged", "needs_restart")
     return {

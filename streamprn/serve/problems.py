@@ -35,6 +35,7 @@ PROBLEMS = {
     "failed": (500, "The engine could not do it"),
     "busy": (503, "As many viewers are served as may be at a time"),
     "no-picture": (503, "The stream shows no picture now"),
+    "no-worker": (503, "The worker of the stream does not answer now"),
 }
 
 

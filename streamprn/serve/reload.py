@@ -6,24 +6,50 @@ import dataclasses
 import logging
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from streamprn.config.secrets import address_of
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from streamprn.config import Config, SourceConfig
-    from streamprn.live.streams import Streams
 
-__all__ = ["NoConfigurationError", "Reloaded", "Reloader"]
+__all__ = ["NoConfigurationError", "Reloaded", "Reloader", "StreamSet"]
 
 log = logging.getLogger("streamprn.serve")
 
 
 class NoConfigurationError(InputError):
     """A reload was asked of a program that was started without a configuration file."""
+
+
+class Named(Protocol):
+    """A stream."""
+
+    @property
+    def name(self) -> str:
+        """By which all know it."""
+
+    @property
+    def source(self) -> SourceConfig:
+        """Its settings."""
+
+
+class StreamSet(Protocol):
+    """Streams that can be changed; see `live.streams.Streams`."""
+
+    def __iter__(self) -> Iterator[Named]: ...
+
+    def add(self, source: SourceConfig) -> str:
+        """Add a stream; returns its name."""
+
+    def remove(self, name: str) -> None:
+        """Remove a stream."""
+
+    def reconfigure(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Change settings of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +87,27 @@ class Reloader:
     stay as they are. Any thread may call.
 
     Args:
-        streams: of the pipeline.
-        config: that the pipeline runs.
+        streams: of the pipeline, or of all workers.
+        config: that is run.
         read_again: reads the file with the flags laid over it; None where there is no file.
+        check: of a source before anything changes.
 
     Attributes:
         lock: held while streams are changed; whoever else changes some holds it too.
     """
 
     def __init__(
-        self, streams: Streams, config: Config, read_again: Callable[[], Config] | None
+        self,
+        streams: StreamSet,
+        config: Config,
+        read_again: Callable[[], Config] | None,
+        check: Callable[[SourceConfig], object] = address_of,
     ) -> None:
         self.lock = threading.Lock()
         self._streams = streams
         self._started = self._config = config
         self._read_again = read_again
+        self._check = check
 
     def reload(self) -> Reloaded:
         """Read the file and do what it says; where it has an error, nothing changes.
@@ -98,7 +130,7 @@ class Reloader:
             changed = [name for name in wanted if name in running and wanted[name] != running[name]]
             # All that may be wrong comes to light before anything changes.
             for name in (*new, *changed):
-                address_of(wanted[name])
+                self._check(wanted[name])
             gone = [name for name in before if name in running and name not in wanted]
             for name in gone:
                 self._streams.remove(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,10 +21,13 @@ from streamprn.serve.timings import Timings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from starlette.applications import Starlette
+
     from streamprn.config import Config
     from streamprn.engines.topology import Topology
     from streamprn.live.finish import ResultSink
     from streamprn.live.pipeline import Pipeline
+    from streamprn.serve.ports import Watched
     from streamprn.serve.preview import Previews
     from streamprn.serve.server import Server
 
@@ -67,7 +71,6 @@ class Service:
         self._previews: Previews | None = None
         self._timings = Timings()
         self._pipeline: Pipeline | None = None
-        self._reloader: Reloader | None = None
         self._pending = threading.Event()
         self._done = threading.Event()
         self.control: Control
@@ -112,13 +115,36 @@ class Service:
             stop: ends the pipeline, so that the server ends beside it and not after it.
         """
         self._pipeline = pipeline
-        self._reloader = Reloader(pipeline.streams, self._config, self._read_again)
-        self.control = Control(pipeline.streams, self._reloader, self._timings)
+        reloader = Reloader(pipeline.streams, self._config, self._read_again)
+        self.control = Control(pipeline.streams, reloader, self._timings)
         liveness = Liveness(pipeline)
+        serve = partial(self._app_of, pipeline, liveness)
+        with self.watching(liveness, reloader, lambda: len(pipeline.streams), serve, stop):
+            yield
+
+    @contextlib.contextmanager
+    def watching(
+        self,
+        liveness: Watched,
+        reloader: Reloader,
+        count: Callable[[], int],
+        serve: Callable[[str | None, threading.Event], Starlette],
+        stop: threading.Event | None = None,
+    ) -> Iterator[None]:
+        """Watch, serve and reload whatever has streams until the block ends.
+
+        Args:
+            liveness: looked at about once a second.
+            reloader: of its streams.
+            count: how many there are.
+            serve: makes the application from the token and the event that the server ends; called
+                only where HTTP is asked for.
+            stop: ends it, so that the server ends beside it and not after it.
+        """
         attendant = threading.Thread(
-            target=self._attend, args=(liveness, self._reloader), name="service", daemon=True
+            target=self._attend, args=(liveness, reloader, count), name="service", daemon=True
         )
-        server = self._server(pipeline, liveness, stop or threading.Event())
+        server = self._server(serve, stop or threading.Event())
         attendant.start()
         if server is not None:
             server.start()
@@ -135,7 +161,7 @@ class Service:
 
     # --- the attendant's thread -------------------------------------------------------------------
 
-    def _attend(self, liveness: Liveness, reloader: Reloader) -> None:
+    def _attend(self, liveness: Watched, reloader: Reloader, count: Callable[[], int]) -> None:
         limit_s = systemd.watchdog_s()
         tick_s = TICK_S if limit_s is None else min(TICK_S, limit_s / 3)
         told = Health.STARTING
@@ -144,29 +170,24 @@ class Service:
             if health is Health.ALIVE:
                 lines = ["WATCHDOG=1"] if limit_s is not None else []
                 if told is Health.STARTING:
-                    lines += ["READY=1", f"STATUS={len(self._streams)} streams"]
+                    lines += ["READY=1", f"STATUS={count()} streams"]
                 if lines:
                     systemd.notify(*lines)
                 told = health
             if self._pending.is_set():
-                self._reload_now(reloader)
+                self._reload_now(reloader, count)
             with self._wake:
                 self._wake.wait_for(
                     lambda: self._done.is_set() or self._pending.is_set(),
                     tick_s if told is Health.ALIVE else tick_s / 10,
                 )
 
-    @property
-    def _streams(self) -> tuple[str, ...]:
-        assert self._pipeline is not None
-        return self._pipeline.streams.names
-
-    def _reload_now(self, reloader: Reloader) -> None:
+    def _reload_now(self, reloader: Reloader, count: Callable[[], int]) -> None:
         self._pending.clear()
         systemd.notify(systemd.reloading())
         try:
             done = reloader.reload()
-            status = f"{len(self._streams)} streams; reloaded: {done}"
+            status = f"{count()} streams; reloaded: {done}"
         except StreamPRNError as error:
             log.error("nothing was reloaded: %s", error)
             status = "the last reload failed, see the log"
@@ -199,17 +220,21 @@ class Service:
         return self._pipeline.topology
 
     def _server(
-        self,
-        pipeline: Pipeline,
-        liveness: Liveness,
-        stop: threading.Event,
+        self, serve: Callable[[str | None, threading.Event], Starlette], stop: threading.Event
     ) -> Server | None:
-        if self._listener is None or self._previews is None:
+        if self._listener is None:
             return None
+        from streamprn.serve.server import Server
+
+        closing = threading.Event()
+        return Server(serve(self._token, closing), self._listener, closing, stop)
+
+    def _app_of(
+        self, pipeline: Pipeline, liveness: Liveness, token: str | None, closing: threading.Event
+    ) -> Starlette:
         from streamprn import __version__
         from streamprn.serve.app import Parts, make_app
         from streamprn.serve.metrics import Metrics
-        from streamprn.serve.server import Server
 
         about = {
             "version": str(__version__),
@@ -223,6 +248,6 @@ class Service:
             metrics=Metrics(pipeline, self._timings, liveness, about),
             previews=self._previews,
             version=str(__version__),
-            closing=threading.Event(),
+            closing=closing,
         )
-        return Server(make_app(parts, self._token), self._listener, parts.closing, stop)
+        return make_app(parts, token)

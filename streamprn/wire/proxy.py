@@ -150,6 +150,7 @@ class Proxy:
         self._heartbeats = Heartbeats(self.run, heartbeat_s)
         self._beats = 0
         self._counters = ProxyCounters()
+        self._endpoints: set[str] = set()
         self._owners: dict[str, str] = {}
         self._kept: dict[tuple[str, Kind], SentParts] = {}
         self._seqs: dict[str, int] = {}
@@ -223,14 +224,20 @@ class Proxy:
             self._wake_write.send(b"\0")
 
     def _connect(self, upstream: Upstream) -> None:
+        if upstream.endpoint in self._endpoints:
+            return  # a second connection would bring everything twice
+        # Also sets aside the keys of a publisher before.
+        self._inlet.curve_server = False
         if upstream.server_key and upstream.client_keys is not None:
             self._inlet.curve_serverkey = upstream.server_key.encode("ascii")
             self._inlet.curve_publickey = upstream.client_keys.public.encode("ascii")
             self._inlet.curve_secretkey = upstream.client_keys.secret.encode("ascii")
         self._inlet.setsockopt(zmq.IPV6, int("[" in upstream.endpoint))
         self._inlet.connect(upstream.endpoint)
+        self._endpoints.add(upstream.endpoint)
 
     def _disconnect(self, endpoint: str) -> None:
+        self._endpoints.discard(endpoint)
         with contextlib.suppress(zmq.ZMQError):  # it was not connected
             self._inlet.disconnect(endpoint)
 

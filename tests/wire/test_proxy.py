@@ -231,6 +231,33 @@ def test_publishers_that_encrypt_with_keys_of_their_own_are_read(tmp_path, keys)
         assert {m.stream for m in received(subscriber)} == {"cam1", "cam2"}
 
 
+def test_publishers_that_encrypt_and_others_that_do_not_are_read_side_by_side(tmp_path, keys):
+    with (
+        Proxy(LOOPBACK) as proxy,
+        Publisher(LOOPBACK, curve=keys["server"], allow=tmp_path / "allowed") as one,
+        Publisher(LOOPBACK) as other,
+        Publisher(LOOPBACK, curve=keys["bob"], allow=tmp_path / "allowed") as third,
+        Subscriber(proxy.endpoint, [f"cam{n}/face" for n in (1, 2, 3)], newest=False) as subscriber,
+    ):
+        proxy.connect(Upstream(one.endpoint, one.run, keys["server"].public, keys["alice"]))
+        proxy.connect(Upstream(other.endpoint, other.run))
+        proxy.connect(Upstream(third.endpoint, third.run, keys["bob"].public, keys["alice"]))
+        for number, publisher in enumerate((one, other, third), 1):
+            stream = f"cam{number}"
+            proxy.assign(stream, publisher.run)
+            eventually(lambda s=stream, p=publisher: p.wanted(s) == {Kind.FACE})
+            publisher.publish(make_result(stream, 1))
+        assert {m.stream for m in received(subscriber)} == {"cam1", "cam2", "cam3"}
+
+
+def test_a_publisher_that_is_connected_again_is_read_once(two):
+    with two.subscriber("cam1/face") as subscriber:
+        two.proxy.connect(upstream(two.publishers[0]))
+        eventually(lambda: two.publishers[0].wanted("cam1") == {Kind.FACE})
+        two.publishers[0].publish(make_result("cam1", 1))
+        assert len(received(subscriber)) == 1
+
+
 def test_a_publisher_with_many_prefixes_asked_of_it_is_not_cut_off(two):
     """As many as a subscriber may send at once, again with each publisher that comes."""
     with two.subscriber("cam1/mesh") as subscriber, Publisher(LOOPBACK, behind_proxy=True) as third:
