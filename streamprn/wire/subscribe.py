@@ -20,7 +20,7 @@ from streamprn.errors import InputError, WireError
 from streamprn.records import Kind
 from streamprn.wire import Message, StatusMessage, decode, parse_topic, peek
 from streamprn.wire.address import has_bad_port
-from streamprn.wire.bind import CurveKeys, read_public_key
+from streamprn.wire.bind import CurveKeys, public_key
 from streamprn.wire.liveness import Life, Liveness, SignsOfLife
 from streamprn.wire.topics import HEARTBEAT
 
@@ -82,7 +82,8 @@ class Subscriber:
         newest: skip to the newest message of each stream and kind where several wait.
         timeout_s: iteration ends when nothing came for so long; None waits for ever.
         receive_hwm: messages that wait in this process before the publisher's queue fills.
-        server_key: the publisher's public CURVE key, or its `.key` file, where it encrypts.
+        server_key: where the publisher encrypts, its public CURVE key (40 characters of Z85), or
+            the `.key` file that holds it, as a path or its name.
         client_keys: our own, where the publisher lists its clients; else new ones are made.
         context: to share with a publisher on `inproc://`.
 
@@ -93,7 +94,7 @@ class Subscriber:
     without faces from a publisher that is gone.
 
     Raises:
-        InputError: the endpoint or the key is malformed.
+        InputError: the endpoint is malformed, or the key is none and names no file that holds one.
     """
 
     def __init__(
@@ -356,18 +357,17 @@ def _connect(
 
 
 def _encrypt(sub: zmq.Socket[bytes], server_key: str | Path, client_keys: CurveKeys | None) -> None:
-    if isinstance(server_key, Path):
-        server_key = read_public_key(server_key)
+    key = public_key(server_key)
     if client_keys is not None:
         sub.curve_publickey = client_keys.public.encode("ascii")
         sub.curve_secretkey = client_keys.secret.encode("ascii")
     else:
         sub.curve_publickey, sub.curve_secretkey = zmq.curve_keypair()
     try:
-        sub.curve_serverkey = server_key.encode("ascii")
+        sub.curve_serverkey = key.encode("ascii")
     except (ValueError, zmq.ZMQError) as error:
         raise InputError(
-            "the server's CURVE key is not 40 characters of Z85", hint="copy its public key"
+            f"{key}: no CURVE key, though it looks like one", hint="copy the publisher's public key"
         ) from error
 
 
