@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 import io
 import logging
-import struct
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import av
 import av._core
 
-from streamprn.pixels import check_pixels
+from streamprn.pixels import check_pixels, size_by_header
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -65,15 +64,8 @@ def check_picture(data: bytes, name: str, most: int | None = None) -> None:
     Raises:
         InputError: it has more.
     """
-    import imagesize
-
-    try:
-        width, height = imagesize.get(io.BytesIO(data))
-    except (ValueError, OSError, struct.error, IndexError, KeyError, OverflowError):
-        width = height = -1
-    if min(width, height) <= 0:
-        width, height = _probed_size(data)
-    check_pixels(int(width), int(height), name, most)
+    width, height = size_by_header(data) or _probed_size(data)
+    check_pixels(width, height, name, most)
 
 
 def _probed_size(data: bytes) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def test_help_loads_nothing_heavy():
         (["demo", "--seconds", "-1"], ["--seconds"]),
         (["watch", "--duration", "0"], ["--duration: got '0', expected a number above 0"]),
         (["watch", "nowhere"], ["nowhere"]),
-        (["watch", "--server-key", "missing.key"], ["missing.key: cannot be read"]),
+        (["watch", "--server-key", "missing.key"], ["missing.key: no CURVE key can be read"]),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(streamprn, arguments, parts):
