@@ -60,4 +60,4 @@ def whole_pictures(pictures: Iterable[UInt8], size: int) -> NDArray[np.float32]:
         size: of a side, pixels.
     """
     small = [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in pictures]
-    return np.stack(small).astype(np.float32) / 255
+    return np.stack(small).astype(np.float32) / np.float32(255)

@@ -76,6 +76,10 @@ class _Item(NamedTuple):
     size: int
 
 
+class _Removed(NamedTuple):
+    stream: str
+
+
 class Recorder:
     """Writes every result below a folder; a sink of the pipeline.
 
@@ -119,7 +123,7 @@ class Recorder:
         self._statistics = RecordStatistics()
         self._told_lost = 0
         self._retry_s = 0.0
-        self._items: deque[_Item] = deque()
+        self._items: deque[_Item | _Removed] = deque()
         self._changed = threading.Condition()
         self._closed = False
         try:
@@ -160,6 +164,12 @@ class Recorder:
             self._statistics.waiting_bytes += size
             self._changed.notify()
 
+    def forget(self, stream: str) -> None:
+        """Close the file of a stream that was removed, after what waits of it; never waits."""
+        with self._changed:
+            self._items.append(_Removed(stream))
+            self._changed.notify()
+
     def close(self) -> None:
         """Write what waits, for five seconds at most, and close the files."""
         with self._changed:
@@ -173,8 +183,10 @@ class Recorder:
         due_s = time.monotonic() + CARE_S
         while True:
             item = self._next(due_s)
-            if item is not None:
+            if isinstance(item, _Item):
                 self._write(item)
+            elif item is not None:
+                self._end(item.stream)
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + CARE_S
                 self._look_after()
@@ -184,14 +196,15 @@ class Recorder:
         for segment in self._segments.values():
             segment.close()
 
-    def _next(self, due_s: float) -> _Item | None:
+    def _next(self, due_s: float) -> _Item | _Removed | None:
         with self._changed:
             if not self._items and not self._closed:
                 self._changed.wait(max(0.0, due_s - time.monotonic()))
             if not self._items:
                 return None
             item = self._items.popleft()
-            self._statistics.waiting_bytes -= item.size
+            if isinstance(item, _Item):
+                self._statistics.waiting_bytes -= item.size
             return item
 
     def _write(self, item: _Item) -> None:
@@ -215,8 +228,7 @@ class Recorder:
     def _segment(self, stream: str) -> Segment:
         segment = self._segments.get(stream)
         if segment is not None and self._full(segment):
-            del self._segments[stream]
-            segment.close()
+            self._end(stream)
             segment = None
         if segment is None:
             now = time.monotonic_ns()
@@ -231,11 +243,14 @@ class Recorder:
         return segment.info.bytes >= self._limits.segment_bytes or age_s >= self._limits.segment_s
 
     def _stop(self, stream: str, error: OSError) -> None:
+        self._end(stream)
+        self._retry_s = time.monotonic() + RETRY_S
+        self._lose(error.strerror or str(error))
+
+    def _end(self, stream: str) -> None:
         segment = self._segments.pop(stream, None)
         if segment is not None:
             segment.close()
-        self._retry_s = time.monotonic() + RETRY_S
-        self._lose(error.strerror or str(error))
 
     def _lose(self, why: str) -> None:
         with self._changed:
@@ -249,8 +264,7 @@ class Recorder:
         now = time.monotonic()
         for stream, segment in list(self._segments.items()):
             if now - segment.touched_s > IDLE_S:
-                del self._segments[stream]
-                segment.close()
+                self._end(stream)
 
 
 def read(path: Path) -> Iterator[Message]:
