@@ -11,6 +11,7 @@ import av
 from streamprn.config.address import SourceKind
 from streamprn.errors import SourceRefusedError
 from streamprn.records import SourceState
+from streamprn.source.growth import MAX_OPENING_BYTES, Growth, packet_bytes
 from streamprn.source.liveness import Liveness, Sign
 from streamprn.source.opening import ask_for_key_frame, describe_error, hwaccel_problem
 from streamprn.source.timing import Timeline
@@ -66,6 +67,7 @@ class Playback:
         self._gate = gate
         self._report = report
         self._liveness = Liveness(config)
+        self._growth = Growth()
         self._reading = False
         self._without_pictures = False
 
@@ -73,6 +75,24 @@ class Playback:
     def overdue(self) -> bool:
         """Whether a live source keeps this thread waiting for too long."""
         return self._reading and self._address.reconnects and self._liveness.overdue
+
+    @property
+    def endless(self) -> bool:
+        """Whether what a live source sends takes too much memory before it ends."""
+        return self._address.reconnects and self._growth.exceeded
+
+    @property
+    def endless_in_words(self) -> str:
+        """Why a source that is `endless` is connected again."""
+        return f"what it sends does not end: more than {self._growth.most >> 20} MiB at a time"
+
+    def start_opening(self) -> None:
+        """An address is opened, which may take memory."""
+        self._growth.begin(MAX_OPENING_BYTES)
+
+    def end_session(self) -> None:
+        """A connection is over, and all that it took is freed."""
+        self._growth.give_back()
 
     def start_session(self) -> None:
         """A connection is made; its first frame makes the source live."""
@@ -102,6 +122,8 @@ class Playback:
         """Decode every packet; return why the packets ended, "" for a regular end."""
         before = self._delivery.taken
         self._liveness.begin()
+        most = packet_bytes(stream.codec_context.width, stream.codec_context.height)
+        self._growth.begin(most)
         self._reading = True
         try:
             for packet in container.demux(stream):
@@ -113,6 +135,7 @@ class Playback:
                 if cause := self._cause_to_leave(overdue, container, stream):
                     return cause
                 self._liveness.wait()
+                self._growth.begin(most)
         except av.FFmpegError as error:
             if self._address.reconnects and isinstance(error, (av.ExitError, av.TimeoutError)):
                 return self._report_stall()

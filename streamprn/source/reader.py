@@ -165,7 +165,7 @@ class SourceReader:
 
     def _run(self) -> None:
         try:
-            with interruptible(lambda: self._gate.interrupted or self._playback.overdue):
+            with interruptible(self._must_leave_off):
                 if self.address.reconnects:
                     self._run_live()
                 else:
@@ -182,6 +182,9 @@ class SourceReader:
             self._report(SourceState.FAILED, f"unexpected {type(error).__name__}: {error}")
         finally:
             self.channel.close()
+
+    def _must_leave_off(self) -> bool:
+        return self._gate.interrupted or self._playback.overdue or self._playback.endless
 
     def _report(self, state: SourceState, cause: str = "", attempt: int = 0) -> None:
         self._status = SourceStatus(self.address.name, state, cause, attempt, time.time_ns())
@@ -324,14 +327,17 @@ class SourceReader:
     def _connect(self) -> tuple[str, StreamPRNError | None]:
         """Play one connection; return why it ended ("": for good) and what refused it."""
         self._playback.start_session()
+        refusal: StreamPRNError | None = None
         try:
-            return self._play_live(), None
-        except SourceRefusedError as error:
-            return str(error), error
+            cause = self._play_live()
+        except (SourceRefusedError, InputError) as error:
+            cause, refusal = str(error), error
         except SourceError as error:
-            return str(error), None
-        except InputError as error:
-            return str(error), error
+            cause = str(error)
+        if self._playback.endless:
+            cause, refusal = self._playback.endless_in_words, None
+        self._playback.end_session()
+        return cause, refusal
 
     def _play_live(self) -> str:
         """Connect and play until the stream ends; return why, "" for the end of a finite one.
@@ -340,6 +346,7 @@ class SourceReader:
         does with its end tag, that is the past, and the stream is waited for.
         """
         before = self._played
+        self._playback.start_opening()
         container, stream = open_video(self.config, self.address)
         with container:
             single = gives_single_pictures(container)
@@ -370,6 +377,7 @@ class SourceReader:
             # From now on, where the server takes longer than that: requests never pile up.
             since, began = began, max(began + every_s, time.monotonic())
             before = self._played
+            self._playback.start_opening()
             container, stream = open_video(self.config, self.address)
             with container:
                 self._playback.start_pass(stream, round((began - since) * _NS))
