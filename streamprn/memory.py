@@ -7,12 +7,12 @@ import ctypes
 import os
 from typing import Final
 
-__all__ = ["give_back", "resident_bytes"]
+__all__ = ["give_back", "process_bytes"]
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
-def resident_bytes() -> int:
+def process_bytes() -> int:
     """What this process has in memory; 0 where the system does not tell (it is not Linux)."""
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from streamprn.memory import give_back, resident_bytes
+from streamprn.memory import give_back, process_bytes
 
 __all__ = ["MAX_OPENING_BYTES", "MAX_PACKET_BYTES", "PIXEL_BYTES", "Growth", "packet_bytes"]
 
@@ -38,14 +38,14 @@ class Growth:
 
     def __init__(self) -> None:
         self._most = MAX_OPENING_BYTES
-        self._faults = self._resident = 0
+        self._faults = self._before = 0
         self._exceeded = False
 
     def begin(self, most: int) -> None:
         """Wait for what may take so many bytes."""
         self._most = most
         self._exceeded = False
-        self._faults, self._resident = _faulted_bytes(), resident_bytes()
+        self._faults, self._before = _faulted_bytes(), process_bytes()
 
     @property
     def most(self) -> int:
@@ -56,7 +56,7 @@ class Growth:
     def exceeded(self) -> bool:
         """Whether more was taken; it stays so until `begin`. Takes a microsecond."""
         if not self._exceeded and _faulted_bytes() - self._faults > self._most:
-            self._exceeded = resident_bytes() - self._resident > self._most
+            self._exceeded = process_bytes() - self._before > self._most
         return self._exceeded
 
     def give_back(self) -> None:
@@ -64,7 +64,7 @@ class Growth:
 
         The allocator would keep small blocks, and the next connection take its share beside them.
         """
-        if resident_bytes() - self._resident >= _WORTHWHILE_BYTES:
+        if process_bytes() - self._before >= _WORTHWHILE_BYTES:
             give_back()
 
 

@@ -11,11 +11,15 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import struct
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from streamprn.memory import give_back, resident_bytes
+from streamprn.memory import give_back, process_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["EVERY_S", "InboundWatch"]
 
@@ -43,7 +47,7 @@ class InboundWatch:
     def __init__(self, endpoint: str) -> None:
         port = endpoint.rpartition(":")[2]
         self._port = int(port) if endpoint.startswith("tcp://") and port.isdigit() else 0
-        self._least = resident_bytes()
+        self._least = process_bytes()
         self._since: dict[int, tuple[int, float]] = {}
         self._next_s = self._next_log_s = 0.0
         self._freed_s = 0.0
@@ -58,19 +62,18 @@ class InboundWatch:
         if self._freed_s and now >= self._freed_s:
             self._freed_s = 0.0
             give_back()
-        resident = resident_bytes()
-        self._least = min(self._least, resident) or resident
-        if resident - self._least >= LOOK_AFTER_BYTES:
-            self._least = resident
+        size = process_bytes()
+        self._least = min(self._least, size) or size
+        if size - self._least >= LOOK_AFTER_BYTES:
+            self._least = size
             self._look(now)
 
     def _look(self, now: float) -> None:
         before, self._since = self._since, {}
-        for descriptor in _descriptors():
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as peer:
+        for descriptor, inode in _sockets():
+            with contextlib.suppress(OSError), _twin(descriptor) as peer:
                 if not _is_of(peer, self._port):
                     continue
-                inode = os.fstat(descriptor).st_ino
                 known, since = before.get(descriptor, (inode, now))
                 since = since if known == inode else now
                 self._since[descriptor] = inode, since
@@ -93,11 +96,31 @@ class InboundWatch:
             )
 
 
-def _descriptors() -> list[int]:
+def _sockets() -> Iterator[tuple[int, int]]:
+    """The descriptors of this process that are sockets, and what tells one from a later one."""
     try:
-        return [int(name) for name in os.listdir("/proc/self/fd")]
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
-        return []
+        return
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            about = os.fstat(descriptor)
+            if stat.S_ISSOCK(about.st_mode):
+                yield descriptor, about.st_ino
+
+
+def _twin(descriptor: int) -> socket.socket:
+    """Another descriptor of a socket, which ours may close.
+
+    Raises:
+        OSError: it is closed meanwhile.
+    """
+    twin = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=twin)
+    except OSError:
+        os.close(twin)
+        raise
 
 
 def _is_of(peer: socket.socket, port: int) -> bool:
