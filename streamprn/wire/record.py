@@ -56,6 +56,7 @@ class RecordStatistics:
         bytes: of those.
         lost: frames that are missing in the recording: the disk was full or too slow.
         segments: files begun.
+        stops: how often it had to stop, to go on later.
         waiting_bytes: for the disk, now.
         trouble: why nothing is written now, in words; "" while all is well.
     """
@@ -64,6 +65,7 @@ class RecordStatistics:
     bytes: int = 0
     lost: int = 0
     segments: int = 0
+    stops: int = 0
     waiting_bytes: int = 0
     trouble: str = ""
 
@@ -256,6 +258,7 @@ class Recorder:
         with self._changed:
             self._statistics.lost += 1
             told, self._statistics.trouble = bool(self._statistics.trouble), why
+            self._statistics.stops += not told
         if not told:
             _log.warning("%s: recording stopped: %s; it is tried again", self._folder, why)
 
