@@ -70,6 +70,7 @@ class Playback:
         self._growth = Growth()
         self._reading = False
         self._without_pictures = False
+        self._silent = False
 
     @property
     def overdue(self) -> bool:
@@ -185,6 +186,13 @@ class Playback:
             self._counters.asked += 1
             _log.info("source %s: asked for a key frame", self._address.name)
 
+    def note_silence(self) -> None:
+        """Say once that nothing comes through a pipe; whoever writes there may go on."""
+        waits = self._reading and self.live_since_ns is not None and not self._silent
+        if waits and self._address.kind is SourceKind.PIPE and self._liveness.overdue:
+            self._silent = True
+            self._report(SourceState.STALLED, f"no frame for {self._config.stall_timeout_s:g} s")
+
     def _report_stall(self) -> str:
         if self._gate.interrupted:
             return "interrupted"
@@ -258,9 +266,9 @@ class Playback:
             self.live_since_ns = time.monotonic_ns()
             self._report(SourceState.LIVE, "")
             self._note_software(frame)
-        elif self._without_pictures:
+        elif self._without_pictures or self._silent:
             self._report(SourceState.LIVE, "")
-        self._without_pictures = False
+        self._without_pictures = self._silent = False
         taken = self._delivery.deliver(frame, pts_ns, captured_ns, orientation)
         # After the wait for room, which is no stall of the source.
         self._liveness.note_picture(time.monotonic_ns())

@@ -61,8 +61,9 @@ class SourceReader:
     """Reads one source in a thread of its own until it ends or `stop` is called; may be paused.
 
     A finite source (file, image, folder, filter graph) ends with the state `ended`, or `failed`
-    with a cause. A camera or network stream is connected again for ever (wrong credentials, path
-    or crop: slowly). The channel is closed when no more frames will come.
+    with a cause; one that is looped and has played is tried again instead. A camera or network
+    stream is connected again for ever (wrong credentials, path or crop: slowly). The channel is
+    closed when no more frames will come.
 
     Args:
         config: how to read the source.
@@ -184,6 +185,7 @@ class SourceReader:
             self.channel.close()
 
     def _must_leave_off(self) -> bool:
+        self._playback.note_silence()
         return self._gate.interrupted or self._playback.overdue or self._playback.endless
 
     def _report(self, state: SourceState, cause: str = "", attempt: int = 0) -> None:
@@ -203,12 +205,35 @@ class SourceReader:
             Content.CLIP: self._play_video,
             Content.ANIMATION: self._play_animation,
         }.get(content_of(self.address), self._play_pictures)
+        backoff = self._new_backoff()
         while True:
             before = self._played
-            cause = play(pacer)
+            try:
+                cause = play(pacer)
+            except StreamPRNError as error:
+                if not (self._loops and self._played):
+                    raise
+                # It worked: a folder of the network comes back, a file is written anew.
+                self._wait_for_return(error, backoff)
+                if self._control.stopped:
+                    break
+                continue
+            backoff.reset()
             if not self._loops or self._control.stopped or self._played == before:
                 break
         self._report(SourceState.ENDED, "stopped" if self._control.stopped else cause)
+
+    def _wait_for_return(self, error: StreamPRNError, backoff: Backoff) -> None:
+        delay = backoff.next_s()
+        self._report(SourceState.RECONNECTING, f"{error}; next try in {delay:.1f} s")
+        self._gate.sleep(delay)
+        if self._gate.hold():
+            self._counters.reconnects += 1
+            self._playback.start_session()
+
+    def _new_backoff(self) -> Backoff:
+        config = self.config
+        return Backoff(config.backoff_initial_s, config.backoff_max_s, config.backoff_refused_s)
 
     @property
     def _played(self) -> int:
@@ -290,8 +315,7 @@ class SourceReader:
     # -- live sources ----------------------------------------------------------------------------
 
     def _run_live(self) -> None:
-        config = self.config
-        backoff = Backoff(config.backoff_initial_s, config.backoff_max_s, config.backoff_refused_s)
+        backoff = self._new_backoff()
         attempt = 0
         while self._gate.hold():
             attempt += 1
