@@ -200,6 +200,7 @@ SECTIONS = {
     "jitter": "A still face in noise, and a moving one, beside MediaPipe",
     "metric": "Pose in the frame of the camera",
     "churn": "A stream beside which others are added and removed",
+    "crossings": "Ids where faces pass each other, go and return",
     "soak": "Start and memory of `streamprn run`, one looped stream",
 }
 
@@ -210,6 +211,7 @@ PRINTED = {
     "start": ("start.py",),
     "churn": ("churn.py",),
     "metric": ("metric_pose.py",),
+    "crossings": ("crossings.py",),
     "jitter": ("jitter.py", "--peers"),
     "runtimes": ("runtimes.py", "--int8"),
 }

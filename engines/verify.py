@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from streamprn.errors import InputError
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
     from streamprn.engines.protocol import Engine
+    from streamprn.records import UInt8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +52,12 @@ def invented_pictures(count: int, size: int, seed: int = 0) -> NDArray[np.float3
     return np.clip(pictures, 0, 1)
 
 
-def whole_pictures(paths: Sequence[Path], size: int) -> NDArray[np.float32]:
-    """`(len(paths), size, size, 3)` float32 RGB in 0..1, each squeezed to the size.
+def whole_pictures(pictures: Iterable[UInt8], size: int) -> NDArray[np.float32]:
+    """`(B, size, size, 3)` float32 RGB in 0..1, each squeezed to the size.
 
-    Raises:
-        InputError: a file is missing or no picture.
+    Args:
+        pictures: `(H, W, 3)` uint8 RGB each, one or more.
+        size: of a side, pixels.
     """
-    pictures = []
-    for path in paths:
-        data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if picture is None:
-            raise InputError(f"{path}: not a picture that can be read")
-        resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-        pictures.append(resized[:, :, ::-1].astype(np.float32) / 255)
-    return np.stack(pictures)
+    small = [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in pictures]
+    return np.stack(small).astype(np.float32) / np.float32(255)

@@ -36,6 +36,10 @@ class ConfigError(InputError):
         super().__init__(f"{where}: {what}" if where else what, hint=hint)
 
 
+class TooManyPixelsError(InputError):
+    """A picture or clip has more pixels than it may have."""
+
+
 class NoSuchStreamError(InputError):
     """No stream has the name that was asked for."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from streamprn.errors import InputError
+from streamprn.errors import InputError, TooManyPixelsError
 from streamprn.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from streamprn.records import UInt8
 
-__all__ = ["as_rgb", "check_pixels", "limit_pixels", "most_pixels", "over_white"]
+__all__ = ["as_rgb", "check_pixels", "limit_pixels", "most_pixels", "over_white", "size_by_header"]
 
 _SHAPES = "(H, W), (H, W, 3) or (H, W, 4)"
 # What rounding may leave of 0 and 1.
@@ -97,6 +99,17 @@ def over_white(rgba: UInt8) -> UInt8:
     return (mixed // 255).astype(np.uint8)
 
 
+def size_by_header(data: bytes) -> tuple[int, int] | None:
+    """Width and height of an encoded picture, by its header; None where that cannot be told."""
+    import imagesize
+
+    try:
+        width, height = map(int, imagesize.get(io.BytesIO(data)))
+    except (ValueError, OSError, struct.error, IndexError, KeyError, OverflowError):
+        return None
+    return (width, height) if min(width, height) > 0 else None
+
+
 class _Limit:
     """How many pixels a picture may have in this process."""
 
@@ -114,10 +127,14 @@ def most_pixels() -> int:
 
 
 def check_pixels(width: int, height: int, name: str, most: int | None = None) -> None:
-    """Raise `InputError` where a picture has more than `most` pixels (None: `most_pixels()`)."""
+    """Refuse a picture of more than `most` pixels (None: `most_pixels()`).
+
+    Raises:
+        TooManyPixelsError: it has more.
+    """
     most = most_pixels() if most is None else most
     if width * height > most:
-        raise InputError(
+        raise TooManyPixelsError(
             f"{name}: {width}x{height} px are more than the {most:,} px allowed",
             hint="raise --max-pixels (a source: max_pixels) where it is to be trusted",
         )

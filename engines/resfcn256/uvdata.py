@@ -24,6 +24,7 @@ import numpy as np
 
 from streamprn.engines.topology import UV_SIZE, Topology
 from streamprn.errors import EngineError
+from streamprn.pixels import size_by_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -271,7 +272,9 @@ def _filled(points: Int32, outlines: Sequence[Sequence[int]], margin: int) -> Bo
 def _read_picture(path: Path) -> NDArray[np.uint8]:
     """`(65536, 3)` uint8 colours."""
     data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    # By its header first, so that a picture of another size costs no memory.
+    whole = size_by_header(data.tobytes()) == (UV_SIZE, UV_SIZE)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if whole else None
     if picture is None or picture.shape[:2] != (UV_SIZE, UV_SIZE):
         raise _wrong(path, f"expected a {UV_SIZE}x{UV_SIZE} picture")
     return np.asarray(picture, np.uint8).reshape(-1, 3)

@@ -16,6 +16,7 @@ import psutil
 from streamprn.config import Config
 from streamprn.errors import StreamPRNError
 from streamprn.live.pipeline import Pipeline
+from streamprn.pixels import most_pixels
 from streamprn.records import Kind
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Plan:
     def config(self) -> Config:
         """The settings of the run."""
         source = {"uri": self.uri, "realtime": self.paced, "loop": True}
+        source["max_pixels"] = most_pixels()
         sources = [source | {"name": f"s{index}"} for index in range(self.streams)]
         if self.paced:
             sources = [one | {"max_fps": self.fps} for one in sources]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from streamprn.cli.face_options import add_max_pixels
 from streamprn.cli.parser import Parser, number, positive_float, positive_int
 
 _DESCRIPTION = """\
@@ -101,6 +102,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         action="store_true",
         help="measure instead what the proxy before several workers adds and holds",
     )
+    add_max_pixels(parser)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="write a plot (extra `plot`)")
     return parser

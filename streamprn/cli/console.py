@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from streamprn.redact import redact_text
 
@@ -46,6 +46,34 @@ def console_on(file: TextIO) -> Console:
     return console
 
 
+class _Messages:
+    """Standard error, as it is now; a message that it does not take, as on a full disk, is lost."""
+
+    @property
+    def _file(self) -> IO[str]:
+        file: IO[str] = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+        return file
+
+    def write(self, text: str) -> int:
+        try:
+            return self._file.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
@@ -58,7 +86,8 @@ def _console(*, stderr: bool) -> Console:
                 raise BrokenPipeError
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
-    console = PipedConsole(stderr=stderr, highlight=False)
+    file = cast("IO[str]", _Messages()) if stderr else None
+    console = PipedConsole(stderr=stderr, file=file, highlight=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     return console

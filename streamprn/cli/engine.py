@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamprn.cli.face_options import add_max_pixels
 from streamprn.cli.parser import positive_float, positive_int
 from streamprn.errors import InputError, StreamPRNError
 
@@ -145,6 +146,7 @@ def _add_verify(actions: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--images", nargs="+", type=Path, default=(), help="pictures to use instead, whole"
     )
+    add_max_pixels(parser)
     parser.add_argument(
         "--bound",
         type=positive_float,
@@ -356,6 +358,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from streamprn.apps.images import read_image
     from streamprn.engines.engine import open_engine
     from streamprn.engines.verify import compare, invented_pictures, whole_pictures
 
@@ -369,7 +372,9 @@ def _verify(args: argparse.Namespace) -> int:
     ]
     size = engines[0].crop.size
     crops: NDArray[np.float32] = (
-        whole_pictures(args.images, size) if args.images else invented_pictures(args.crops, size)
+        whole_pictures(map(read_image, args.images), size)
+        if args.images
+        else invented_pictures(args.crops, size)
     )
     difference = compare(engines[0], engines[1], crops)
     for engine in engines:

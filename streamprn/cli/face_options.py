@@ -67,13 +67,20 @@ def add_engine_options(parser: argparse.ArgumentParser, *, several: bool = False
     add_max_pixels(parser)
 
 
-def add_max_pixels(parser: argparse.ArgumentParser) -> None:
-    """Add the limit of pictures and clips; the program sets it before the command runs."""
+def add_max_pixels(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """Add the limit of pictures and clips; the program sets it before the command runs.
+
+    Every command needs it that reads pictures which somebody names.
+
+    Args:
+        parser: of the command.
+        when: it counts, for its help.
+    """
     parser.add_argument(
         "--max-pixels",
         type=number(int, 1, MOST_PIXELS),
         metavar="N",
-        help=f"refuse pictures and clips with more pixels ({MAX_PIXELS:,})",
+        help=f"{when}refuse pictures and clips with more pixels ({MAX_PIXELS:,})",
     )
 
 

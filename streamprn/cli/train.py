@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamprn.cli.face_options import add_max_pixels
 from streamprn.cli.parser import number, positive_float, positive_int
 from streamprn.errors import InputError
 
@@ -69,6 +70,7 @@ def _add_label(actions: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="how many work at once (%(default)s)",
     )
+    add_max_pixels(parser)
 
 
 def _add_fit(actions: argparse._SubParsersAction[Any]) -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamprn.cli.face_options import add_max_pixels
 from streamprn.cli.parser import Parser, number
 from streamprn.cli.watch import DEFAULT_ENDPOINT
 from streamprn.errors import InputError
@@ -79,6 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         default=[],
         help="with --run: override any setting; may be repeated",
     )
+    add_max_pixels(parser, "with --run: ")
     parser.add_argument(
         "--host", metavar="HOST", default="127.0.0.1", help="where to serve (default: %(default)s)"
     )
@@ -149,7 +151,8 @@ def _engine_options(args: argparse.Namespace) -> list[str]:
         InputError: there are some, and no engine to start.
     """
     given = [(flag, getattr(args, flag.removeprefix("--"))) for flag, _, _ in _OF_ENGINE]
-    options = [(flag, value) for flag, value in given if value is not None]
+    given.append(("--max-pixels", args.max_pixels))
+    options = [(flag, str(value)) for flag, value in given if value is not None]
     options += [("--set", value) for value in args.set]
     if options and args.run is None:
         raise InputError(

@@ -127,7 +127,7 @@ class StillPicture:
     """A whole picture in which nobody was, for as long as it stands still.
 
     Args:
-        change: as of `StillFaces`; where the picture has no contrast, a hundred times as many grey
+        change: as of `StillFaces`; where the picture has little contrast, 200 times as many grey
             levels count as noise: a face that comes is more.
     """
 
@@ -141,7 +141,7 @@ class StillPicture:
         if self._empty is None or self._passed >= MOST_PASSED:
             return False
         now = self._empty.again(image)
-        if now is None or self._empty.differs(now, self._change, 100 * self._change):
+        if now is None or self._empty.differs(now, self._change, 200 * self._change):
             return False
         self._passed += 1
         return True

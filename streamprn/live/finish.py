@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from streamprn.errors import FaceLostError
 from streamprn.live.loop import Loop, LoopStatistics
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamprn.wire.encode import MeshFormat
     from streamprn.wire.publish import Publisher
 
-__all__ = ["FinishLoop", "ResultSink"]
+__all__ = ["FinishLoop", "ResultSink", "StreamSink"]
 
 log = logging.getLogger("streamprn.live")
 
@@ -39,6 +39,17 @@ class ResultSink(Protocol):
 
     def close(self) -> None:
         """No more results will come."""
+
+
+@runtime_checkable
+class StreamSink(ResultSink, Protocol):
+    """A sink that keeps something for each stream, and lets go of it."""
+
+    def forget(self, stream: str) -> None:
+        """A stream was removed; called from any thread, perhaps twice, and must be quick.
+
+        One of the same name may come, or be there already.
+        """
 
 
 class FinishLoop(Loop):
@@ -86,6 +97,12 @@ class FinishLoop(Loop):
             wanted |= sink.wanted
         return wanted
 
+    def forget(self, stream: str) -> None:
+        """Tell those sinks that keep something for a stream that it was removed."""
+        for sink in self._sinks:
+            if isinstance(sink, StreamSink):
+                sink.forget(stream)
+
     def _end(self) -> None:
         # The look loop must not wait for room that nobody makes.
         self._inbox.close()
@@ -131,9 +148,14 @@ class FinishLoop(Loop):
             published_ns = self._publisher.publish(result)
         stream.statistics.add(result.frame.captured_ns, published_ns, len(result.faces))
         result = result.with_span("publish", time.monotonic_ns() - done_ns)
+        self._pass_on(stream, result, published_ns)
+        self._publish_stats(stream, published_ns)
+
+    def _pass_on(self, stream: Stream, result: FrameResult, published_ns: int) -> None:
         for sink in self._sinks:
             sink.take(result, published_ns)
-        self._publish_stats(stream, published_ns)
+        if stream.gone:  # it was removed meanwhile, and the sinks were told too early
+            self.forget(stream.name)
 
     def _publish_stats(self, stream: Stream, now_ns: int) -> None:
         if now_ns < stream.next_stats_ns:

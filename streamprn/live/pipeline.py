@@ -45,8 +45,7 @@ class Pipeline:
     """Runs a configuration: every source through one engine to one publisher.
 
     A context manager: entering opens all parts, leaving closes them in reverse order.
-        with Pipeline(config) as pipeline:
-            pipeline.run(stop)
+        with Pipeline(config) as pipeline: pipeline.run(stop)
 
     Args:
         config: what to run; see `config.yaml`. It may name no source.
@@ -187,6 +186,7 @@ class Pipeline:
             mesh_format=config.publish.mesh_format,
             stats_interval_s=config.publish.stats_interval_s,
         )
+        self.streams.on_removed = self._finish.forget
 
     def _end(self, *, stopped: bool) -> None:
         """End every thread, the sources first; what was looked at still gets published."""

@@ -42,6 +42,7 @@ class Streams:
     ) -> None:
         self.ready = ready
         self.on_event: Callable[[SourceStatus], None] | None = None
+        self.on_removed: Callable[[str], None] = lambda name: None
         self._maker = maker
         self._publisher = publisher
         # Replaced, never changed: the look loop reads it without a lock.
@@ -126,6 +127,7 @@ class Streams:
             stream.gone = True
             self._publisher.publish_status(ended)
             self._publisher.forget(name)
+        self.on_removed(name)
         self._tell(ended)
 
     def pause(self, name: str) -> None:

@@ -156,6 +156,7 @@ class Metrics(Collector):
                 ("record_bytes", "Bytes of those frames", now.bytes),
                 ("record_lost_frames", "Frames that are missing: disk full or too slow", now.lost),
                 ("record_segments", "Files of recordings begun", now.segments),
+                ("record_stops", "Times that recording had to stop", now.stops),
             ):
                 family = _counter(name, text, [])
                 family.add_metric([], value)

@@ -109,6 +109,10 @@ class Timings:
                 histogram = stages[stage] = Histogram(STAGE_BOUNDS_S)
             histogram.observe(duration_ns * NS)
 
+    def forget(self, stream: str) -> None:
+        """See `StreamSink`."""
+        self._streams.pop(stream, None)
+
     def close(self) -> None:
         """See `ResultSink`."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from streamprn.camera import Camera
 from streamprn.records import Frame
 from streamprn.source.decode import OrientationMemory, aspect_of, to_image, upright_size
+from streamprn.source.limits import make_room
 from streamprn.source.timing import RateLimit
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Delivery:
         if not self._limit.admit(pts_ns):
             self.counters.skipped += 1
             return True
+        make_room(frame.width, frame.height)
         orientation = orientation or self._orientations.of(frame)
         aspect = _SQUARE if self.video is None else aspect_of(self.video)
         image = to_image(

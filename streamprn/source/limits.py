@@ -5,41 +5,76 @@ from __future__ import annotations
 import ctypes
 import io
 import logging
-import struct
-from functools import cache
+import threading
 from typing import TYPE_CHECKING, Final
 
 import av
 import av._core
 
-from streamprn.pixels import check_pixels
+from streamprn.pixels import check_pixels, size_by_header
+from streamprn.source.growth import PIXEL_BYTES
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
-__all__ = ["check_picture", "limit_memory", "limit_stream", "probing"]
+__all__ = ["check_picture", "limit_memory", "limit_stream", "make_room", "probing"]
 
-#: The largest single block that FFmpeg may take: a picture of 8K in 16-bit RGBA has 265 MB. A
-#: packet that never ends, as of an MJPEG stream without boundaries, fails there.
+#: The largest single block that FFmpeg may take: a picture of 8K in 16-bit RGBA has 265 MB.
 MAX_BLOCK_BYTES: Final = 384 << 20
+#: The same while nothing but cameras and streams is read. A packet that never ends, as of an MJPEG
+#: stream without boundaries, fails there.
+LIVE_BLOCK_BYTES: Final = 96 << 20
 _log = logging.getLogger("streamprn.source")
 
 
-@cache
-def limit_memory() -> bool:
-    """Bound what FFmpeg takes at a time, in the whole process; whether that could be done."""
-    try:
-        # The symbol is in the library that PyAV's own module is linked with.
-        ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(MAX_BLOCK_BYTES))
-    except (OSError, AttributeError) as error:
-        _log.debug("FFmpeg's memory is not bounded: %s", error)
-        return False
-    return True
+class _Bound:
+    """The largest block that FFmpeg may take, in the whole process: it knows no other bound."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes = 0
+
+    def allow(self, most: int) -> bool:
+        """Let FFmpeg take blocks of so many bytes, if that is more than before."""
+        with self._lock:
+            if most <= self._bytes:
+                return True
+            try:
+                # The symbol is in the library that PyAV's own module is linked with.
+                ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(most))
+            except (OSError, AttributeError) as error:
+                _log.debug("FFmpeg's memory is not bounded: %s", error)
+                return False
+            self._bytes = most
+            return True
 
 
-def probing(most: int) -> dict[str, str]:
-    """Options for `av.open` that keep FFmpeg from decoding a larger picture to look at it."""
-    limit_memory()
+_bound = _Bound()
+
+
+def limit_memory(most: int = MAX_BLOCK_BYTES) -> bool:
+    """Bound what FFmpeg takes at a time, in the whole process; whether that could be done.
+
+    Of several bounds the largest counts.
+    """
+    return _bound.allow(most)
+
+
+def make_room(width: int, height: int) -> None:
+    """Let FFmpeg take blocks as large as a picture of that size in any format needs."""
+    needed = width * height * PIXEL_BYTES
+    if needed > LIVE_BLOCK_BYTES:
+        limit_memory(min(needed, MAX_BLOCK_BYTES))
+
+
+def probing(most: int, *, live: bool = False) -> dict[str, str]:
+    """Options for `av.open` that keep FFmpeg from decoding a larger picture to look at it.
+
+    Args:
+        most: pixels of a picture.
+        live: it is a camera or a stream, whose packets are small.
+    """
+    limit_memory(LIVE_BLOCK_BYTES if live else MAX_BLOCK_BYTES)
     return {"max_pixels": str(most)}
 
 
@@ -51,6 +86,7 @@ def limit_stream(stream: VideoStream, shown: str, most: int) -> None:
     """
     context = stream.codec_context
     check_pixels(context.width, context.height, shown, most)
+    make_room(context.width, context.height)
     context.options = {**context.options, "max_pixels": str(most)}
 
 
@@ -65,15 +101,8 @@ def check_picture(data: bytes, name: str, most: int | None = None) -> None:
     Raises:
         InputError: it has more.
     """
-    import imagesize
-
-    try:
-        width, height = imagesize.get(io.BytesIO(data))
-    except (ValueError, OSError, struct.error, IndexError, KeyError, OverflowError):
-        width = height = -1
-    if min(width, height) <= 0:
-        width, height = _probed_size(data)
-    check_pixels(int(width), int(height), name, most)
+    width, height = size_by_header(data) or _probed_size(data)
+    check_pixels(width, height, name, most)
 
 
 def _probed_size(data: bytes) -> tuple[int, int]:

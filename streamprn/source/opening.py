@@ -155,7 +155,7 @@ def _target(
         target,
         config.format or form,
         {
-            **probing(config.max_pixels),
+            **probing(config.max_pixels, live=address.reconnects),
             **options,
             **_tls_options(config, address),
             **options_of(config),

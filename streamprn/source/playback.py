@@ -11,6 +11,7 @@ import av
 from streamprn.config.address import SourceKind
 from streamprn.errors import SourceRefusedError
 from streamprn.records import SourceState
+from streamprn.source.growth import MAX_OPENING_BYTES, Growth, packet_bytes
 from streamprn.source.liveness import Liveness, Sign
 from streamprn.source.opening import ask_for_key_frame, describe_error, hwaccel_problem
 from streamprn.source.timing import Timeline
@@ -66,13 +67,33 @@ class Playback:
         self._gate = gate
         self._report = report
         self._liveness = Liveness(config)
+        self._growth = Growth()
         self._reading = False
         self._without_pictures = False
+        self._silent = False
 
     @property
     def overdue(self) -> bool:
         """Whether a live source keeps this thread waiting for too long."""
         return self._reading and self._address.reconnects and self._liveness.overdue
+
+    @property
+    def endless(self) -> bool:
+        """Whether what a live source sends takes too much memory before it ends."""
+        return self._address.reconnects and self._growth.exceeded
+
+    @property
+    def endless_in_words(self) -> str:
+        """Why a source that is `endless` is connected again."""
+        return f"what it sends does not end: more than {self._growth.most >> 20} MiB at a time"
+
+    def start_opening(self) -> None:
+        """An address is opened, which may take memory."""
+        self._growth.begin(MAX_OPENING_BYTES)
+
+    def end_session(self) -> None:
+        """A connection is over, and all that it took is freed."""
+        self._growth.give_back()
 
     def start_session(self) -> None:
         """A connection is made; its first frame makes the source live."""
@@ -102,6 +123,8 @@ class Playback:
         """Decode every packet; return why the packets ended, "" for a regular end."""
         before = self._delivery.taken
         self._liveness.begin()
+        most = packet_bytes(stream.codec_context.width, stream.codec_context.height)
+        self._growth.begin(most)
         self._reading = True
         try:
             for packet in container.demux(stream):
@@ -113,6 +136,7 @@ class Playback:
                 if cause := self._cause_to_leave(overdue, container, stream):
                     return cause
                 self._liveness.wait()
+                self._growth.begin(most)
         except av.FFmpegError as error:
             if self._address.reconnects and isinstance(error, (av.ExitError, av.TimeoutError)):
                 return self._report_stall()
@@ -161,6 +185,13 @@ class Playback:
         if not self._liveness.key_frames and ask_for_key_frame(container, stream):
             self._counters.asked += 1
             _log.info("source %s: asked for a key frame", self._address.name)
+
+    def note_silence(self) -> None:
+        """Say once that nothing comes through a pipe; whoever writes there may go on."""
+        waits = self._reading and self.live_since_ns is not None and not self._silent
+        if waits and self._address.kind is SourceKind.PIPE and self._liveness.overdue:
+            self._silent = True
+            self._report(SourceState.STALLED, f"no frame for {self._config.stall_timeout_s:g} s")
 
     def _report_stall(self) -> str:
         if self._gate.interrupted:
@@ -235,9 +266,9 @@ class Playback:
             self.live_since_ns = time.monotonic_ns()
             self._report(SourceState.LIVE, "")
             self._note_software(frame)
-        elif self._without_pictures:
+        elif self._without_pictures or self._silent:
             self._report(SourceState.LIVE, "")
-        self._without_pictures = False
+        self._without_pictures = self._silent = False
         taken = self._delivery.deliver(frame, pts_ns, captured_ns, orientation)
         # After the wait for room, which is no stall of the source.
         self._liveness.note_picture(time.monotonic_ns())

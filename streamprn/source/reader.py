@@ -61,8 +61,9 @@ class SourceReader:
     """Reads one source in a thread of its own until it ends or `stop` is called; may be paused.
 
     A finite source (file, image, folder, filter graph) ends with the state `ended`, or `failed`
-    with a cause. A camera or network stream is connected again for ever (wrong credentials, path
-    or crop: slowly). The channel is closed when no more frames will come.
+    with a cause; one that is looped and has played is tried again instead. A camera or network
+    stream is connected again for ever (wrong credentials, path or crop: slowly). The channel is
+    closed when no more frames will come.
 
     Args:
         config: how to read the source.
@@ -165,7 +166,7 @@ class SourceReader:
 
     def _run(self) -> None:
         try:
-            with interruptible(lambda: self._gate.interrupted or self._playback.overdue):
+            with interruptible(self._must_leave_off):
                 if self.address.reconnects:
                     self._run_live()
                 else:
@@ -182,6 +183,10 @@ class SourceReader:
             self._report(SourceState.FAILED, f"unexpected {type(error).__name__}: {error}")
         finally:
             self.channel.close()
+
+    def _must_leave_off(self) -> bool:
+        self._playback.note_silence()
+        return self._gate.interrupted or self._playback.overdue or self._playback.endless
 
     def _report(self, state: SourceState, cause: str = "", attempt: int = 0) -> None:
         self._status = SourceStatus(self.address.name, state, cause, attempt, time.time_ns())
@@ -200,12 +205,35 @@ class SourceReader:
             Content.CLIP: self._play_video,
             Content.ANIMATION: self._play_animation,
         }.get(content_of(self.address), self._play_pictures)
+        backoff = self._new_backoff()
         while True:
             before = self._played
-            cause = play(pacer)
+            try:
+                cause = play(pacer)
+            except StreamPRNError as error:
+                if not (self._loops and self._played):
+                    raise
+                # It worked: a folder of the network comes back, a file is written anew.
+                self._wait_for_return(error, backoff)
+                if self._control.stopped:
+                    break
+                continue
+            backoff.reset()
             if not self._loops or self._control.stopped or self._played == before:
                 break
         self._report(SourceState.ENDED, "stopped" if self._control.stopped else cause)
+
+    def _wait_for_return(self, error: StreamPRNError, backoff: Backoff) -> None:
+        delay = backoff.next_s()
+        self._report(SourceState.RECONNECTING, f"{error}; next try in {delay:.1f} s")
+        self._gate.sleep(delay)
+        if self._gate.hold():
+            self._counters.reconnects += 1
+            self._playback.start_session()
+
+    def _new_backoff(self) -> Backoff:
+        config = self.config
+        return Backoff(config.backoff_initial_s, config.backoff_max_s, config.backoff_refused_s)
 
     @property
     def _played(self) -> int:
@@ -287,8 +315,7 @@ class SourceReader:
     # -- live sources ----------------------------------------------------------------------------
 
     def _run_live(self) -> None:
-        config = self.config
-        backoff = Backoff(config.backoff_initial_s, config.backoff_max_s, config.backoff_refused_s)
+        backoff = self._new_backoff()
         attempt = 0
         while self._gate.hold():
             attempt += 1
@@ -324,14 +351,17 @@ class SourceReader:
     def _connect(self) -> tuple[str, StreamPRNError | None]:
         """Play one connection; return why it ended ("": for good) and what refused it."""
         self._playback.start_session()
+        refusal: StreamPRNError | None = None
         try:
-            return self._play_live(), None
-        except SourceRefusedError as error:
-            return str(error), error
+            cause = self._play_live()
+        except (SourceRefusedError, InputError) as error:
+            cause, refusal = str(error), error
         except SourceError as error:
-            return str(error), None
-        except InputError as error:
-            return str(error), error
+            cause = str(error)
+        if self._playback.endless:
+            cause, refusal = self._playback.endless_in_words, None
+        self._playback.end_session()
+        return cause, refusal
 
     def _play_live(self) -> str:
         """Connect and play until the stream ends; return why, "" for the end of a finite one.
@@ -340,6 +370,7 @@ class SourceReader:
         does with its end tag, that is the past, and the stream is waited for.
         """
         before = self._played
+        self._playback.start_opening()
         container, stream = open_video(self.config, self.address)
         with container:
             single = gives_single_pictures(container)
@@ -370,6 +401,7 @@ class SourceReader:
             # From now on, where the server takes longer than that: requests never pile up.
             since, began = began, max(began + every_s, time.monotonic())
             before = self._played
+            self._playback.start_opening()
             container, stream = open_video(self.config, self.address)
             with container:
                 self._playback.start_pass(stream, round((began - since) * _NS))

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.errors import InputError
+from streamprn.errors import InputError, TooManyPixelsError
+from streamprn.pixels import limit_pixels, most_pixels
 from streamprn.train import correspondence, dataset
 from streamprn.train.fitting import Fit, LinearFit
 from streamprn.train.linear_model import LinearModel
@@ -107,7 +108,8 @@ def label(
     _teach(parts, processes, tell)
     taught, refused = _gather(parts, pictures)
     if len(taught["number"]) == 0:
-        raise InputError("no face was found in any picture", hint="label portraits")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
+        raise InputError(f"no face was found in any picture: {reasons}", hint="label portraits")
     return _write(output, model, taught, refused, rules or Rules())
 
 
@@ -155,7 +157,9 @@ def _in_processes(todo: list[_Part], processes: int) -> Iterator[int]:
     if processes == 1 or len(todo) < 2:
         yield from map(_teach_part, todo)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=limit_pixels, initargs=(most_pixels(),)
+    ) as pool:
         yield from pool.map(_teach_part, todo)
 
 
@@ -177,6 +181,9 @@ def _teach_part(part: _Part) -> int:
         number = part.first + offset
         try:
             rgb = read_image(path, max_size=_LONGEST_PX)
+        except TooManyPixelsError:
+            refused.append("too many pixels")
+            continue
         except InputError:
             refused.append("unreadable")
             continue

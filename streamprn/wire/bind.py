@@ -12,6 +12,7 @@ from pathlib import Path
 import zmq
 
 from streamprn.errors import InputError, PublishError
+from streamprn.private import check_private, read_small
 from streamprn.wire.address import has_bad_port, is_local
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CurveKeys",
     "bind_publisher",
     "check_exposure",
+    "public_key",
     "read_public_key",
 ]
 
@@ -35,6 +37,7 @@ HEARTBEAT_MS = 10_000
 #: Under which an allow list is asked about clients.
 ZAP_DOMAIN = b"streamprn"
 _KEY_LENGTH = 40
+_Z85_KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 #: What to do where there is no key pair.
 MAKE_KEYS = "make a pair with `streamprn keys new NAME`"
 
@@ -51,27 +54,18 @@ class CurveKeys:
         """Read a `.key_secret` file as written by `create` or `zmq.auth.create_certificates`.
 
         Raises:
-            InputError: the file is missing, holds no secret key or two keys that are no pair, or
-                others may read it.
+            InputError: the file is missing, holds no secret key or two keys that are no pair,
+                others may read it, or it belongs to another user.
         """
-        from zmq.auth import load_certificate
-
-        if not path.is_file():
-            raise InputError(f"{path}: no such CURVE key file", hint=MAKE_KEYS)
-        try:
-            mode = path.stat().st_mode
-            public, secret = load_certificate(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: no CURVE key file: {error}", hint=MAKE_KEYS) from error
+        text, about = read_small(path, "CURVE key", MAKE_KEYS)
+        public, secret = (_key_in(text, part) for part in ("public", "secret"))
+        if public is None:
+            raise InputError(f"{path}: no CURVE key file", hint=MAKE_KEYS)
         if secret is None:
             raise InputError(f"{path}: holds only a public key", hint="give the .key_secret file")
-        if mode & 0o077:
-            raise InputError(
-                f"{path}: others may read this secret key",
-                hint=f"chmod 600 {path}, or make a new one",
-            )
+        check_private(path, about, "secret key")
         _check_pair(path, public, secret)
-        return cls(public.decode("ascii"), secret.decode("ascii"))
+        return cls(public, secret)
 
     @classmethod
     def create(cls, folder: Path, name: str = "server") -> CurveKeys:
@@ -103,17 +97,54 @@ def read_public_key(path: Path) -> str:
     Raises:
         InputError: the file cannot be read or holds none.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    found = re.search(r'public-key\s*=\s*"([^"\s]{40})"', text)
-    if found is None:
+    text, _ = read_small(path, "CURVE key", MAKE_KEYS)
+    key = _key_in(text, "public")
+    if key is None or not _Z85_KEY.fullmatch(key):
         raise InputError(f"{path}: holds no public CURVE key", hint="give a .key file")
-    return found.group(1)
+    return key
 
 
-def _check_pair(path: Path, public: bytes, secret: bytes) -> None:
+def public_key(given: str | Path) -> str:
+    """The public key that somebody gave: the key itself, or the name of its file.
+
+    Args:
+        given: 40 characters of Z85, or a `.key` or `.key_secret` file.
+
+    Raises:
+        InputError: it is no key, and no file that holds one; or it could be either.
+    """
+    if isinstance(given, Path):
+        return read_public_key(given)
+    is_key = _Z85_KEY.fullmatch(given) is not None
+    is_file = _exists(given)
+    if is_key and is_file:
+        raise InputError(
+            f"{given!r} can be a CURVE key and names a file",
+            hint="write ./ before the file's name, or give it as a Path",
+        )
+    if is_key:
+        return given
+    if not is_file:
+        raise InputError(
+            f"{given!r} is no CURVE key of {_KEY_LENGTH} characters of Z85, and no file",
+            hint="copy the publisher's public key, or name its .key file",
+        )
+    return read_public_key(Path(given))
+
+
+def _exists(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _key_in(text: str, part: str) -> str | None:
+    found = re.search(rf'^\s*{part}-key\s*=\s*"([^"\s]*)"', text, re.MULTILINE)
+    return None if found is None else found.group(1)
+
+
+def _check_pair(path: Path, public: str, secret: str) -> None:
     for what, key in (("public", public), ("secret", secret)):
         if len(key) != _KEY_LENGTH:
             raise InputError(
@@ -121,7 +152,7 @@ def _check_pair(path: Path, public: bytes, secret: bytes) -> None:
                 hint="copy the whole file",
             )
     try:
-        fits = zmq.curve_public(secret) == public
+        fits = zmq.curve_public(secret.encode()) == public.encode()
     except (zmq.ZMQError, ValueError):
         fits = False
     if not fits:

@@ -11,6 +11,7 @@ import zmq
 from streamprn.errors import PublishError
 from streamprn.wire.bind import LINGER_MS, bind_publisher
 from streamprn.wire.counters import PublishCounters
+from streamprn.wire.inbound import InboundWatch
 from streamprn.wire.topics import HEARTBEAT
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ SentParts = Sequence[bytes | memoryview | zmq.Frame]
 
 class Outlet:
     """A bound XPUB socket and what it has done. One thread at a time.
+
+    Attributes:
+        counted: what it has done.
+        inbound: to be asked often by the thread that waits for subscriptions.
 
     Args:
         context: of the socket.
@@ -44,6 +49,7 @@ class Outlet:
         self.socket = bind_publisher(context, bind, send_hwm, curve)
         self.endpoint: str = self.socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self.counted = PublishCounters()
+        self.inbound = InboundWatch(self.endpoint)
 
     @property
     def counters(self) -> PublishCounters:

@@ -36,6 +36,7 @@ from streamprn.wire.decode import peek
 from streamprn.wire.encode import encode_status
 from streamprn.wire.greetings import GREETED, Greetings
 from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
+from streamprn.wire.inbound import EVERY_S
 from streamprn.wire.outlet import Outlet, SentParts
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
 from streamprn.wire.topics import kinds_wanted, parse_topic, topic
@@ -275,12 +276,13 @@ class Proxy:
         interval_ns = self._heartbeats.interval_ns
         beat_ns = time.monotonic_ns() + interval_ns
         while not self._closing:
-            pause_ms = 2 if self._greetings else 1000
+            pause_ms = 2 if self._greetings else round(EVERY_S * 1e3)
             poller.poll(max(0, min(pause_ms, (beat_ns - time.monotonic_ns()) // 1_000_000)))
             self._take_notes()
             self._take_messages()
             self._take_subscriptions()
             self._greetings.send()
+            self._outlet.inbound.check()
             if time.monotonic_ns() >= beat_ns:
                 beat_ns = max(beat_ns, time.monotonic_ns() - interval_ns) + interval_ns
                 self._beat()

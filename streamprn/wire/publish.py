@@ -47,6 +47,7 @@ from streamprn.wire.bind import CurveKeys
 from streamprn.wire.counters import PublishCounters
 from streamprn.wire.greetings import GREETED, Greetings
 from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
+from streamprn.wire.inbound import EVERY_S
 from streamprn.wire.outlet import Outlet
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
 
@@ -318,7 +319,8 @@ class Publisher:
                         return
                     more = self._take_subscriptions(_TAKE_IDLE)
                     self._greetings.send()
-                    pause = 0.0 if more else 0.002 if self._greetings else 1.0
+                    pause = 0.0 if more else 0.002 if self._greetings else EVERY_S
+                self._outlet.inbound.check()
                 if time.monotonic_ns() >= beat_ns:
                     beat_ns = max(beat_ns, time.monotonic_ns() - self._heartbeats.interval_ns)
                     beat_ns += self._heartbeats.interval_ns

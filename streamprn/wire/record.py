@@ -56,6 +56,7 @@ class RecordStatistics:
         bytes: of those.
         lost: frames that are missing in the recording: the disk was full or too slow.
         segments: files begun.
+        stops: how often it had to stop, to go on later.
         waiting_bytes: for the disk, now.
         trouble: why nothing is written now, in words; "" while all is well.
     """
@@ -64,6 +65,7 @@ class RecordStatistics:
     bytes: int = 0
     lost: int = 0
     segments: int = 0
+    stops: int = 0
     waiting_bytes: int = 0
     trouble: str = ""
 
@@ -74,6 +76,10 @@ class _Item(NamedTuple):
     seq: int
     wall_ns: int
     size: int
+
+
+class _Removed(NamedTuple):
+    stream: str
 
 
 class Recorder:
@@ -119,7 +125,7 @@ class Recorder:
         self._statistics = RecordStatistics()
         self._told_lost = 0
         self._retry_s = 0.0
-        self._items: deque[_Item] = deque()
+        self._items: deque[_Item | _Removed] = deque()
         self._changed = threading.Condition()
         self._closed = False
         try:
@@ -160,6 +166,12 @@ class Recorder:
             self._statistics.waiting_bytes += size
             self._changed.notify()
 
+    def forget(self, stream: str) -> None:
+        """Close the file of a stream that was removed, after what waits of it; never waits."""
+        with self._changed:
+            self._items.append(_Removed(stream))
+            self._changed.notify()
+
     def close(self) -> None:
         """Write what waits, for five seconds at most, and close the files."""
         with self._changed:
@@ -173,8 +185,10 @@ class Recorder:
         due_s = time.monotonic() + CARE_S
         while True:
             item = self._next(due_s)
-            if item is not None:
+            if isinstance(item, _Item):
                 self._write(item)
+            elif item is not None:
+                self._end(item.stream)
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + CARE_S
                 self._look_after()
@@ -184,14 +198,15 @@ class Recorder:
         for segment in self._segments.values():
             segment.close()
 
-    def _next(self, due_s: float) -> _Item | None:
+    def _next(self, due_s: float) -> _Item | _Removed | None:
         with self._changed:
             if not self._items and not self._closed:
                 self._changed.wait(max(0.0, due_s - time.monotonic()))
             if not self._items:
                 return None
             item = self._items.popleft()
-            self._statistics.waiting_bytes -= item.size
+            if isinstance(item, _Item):
+                self._statistics.waiting_bytes -= item.size
             return item
 
     def _write(self, item: _Item) -> None:
@@ -215,8 +230,7 @@ class Recorder:
     def _segment(self, stream: str) -> Segment:
         segment = self._segments.get(stream)
         if segment is not None and self._full(segment):
-            del self._segments[stream]
-            segment.close()
+            self._end(stream)
             segment = None
         if segment is None:
             now = time.monotonic_ns()
@@ -231,16 +245,20 @@ class Recorder:
         return segment.info.bytes >= self._limits.segment_bytes or age_s >= self._limits.segment_s
 
     def _stop(self, stream: str, error: OSError) -> None:
+        self._end(stream)
+        self._retry_s = time.monotonic() + RETRY_S
+        self._lose(error.strerror or str(error))
+
+    def _end(self, stream: str) -> None:
         segment = self._segments.pop(stream, None)
         if segment is not None:
             segment.close()
-        self._retry_s = time.monotonic() + RETRY_S
-        self._lose(error.strerror or str(error))
 
     def _lose(self, why: str) -> None:
         with self._changed:
             self._statistics.lost += 1
             told, self._statistics.trouble = bool(self._statistics.trouble), why
+            self._statistics.stops += not told
         if not told:
             _log.warning("%s: recording stopped: %s; it is tried again", self._folder, why)
 
@@ -249,8 +267,7 @@ class Recorder:
         now = time.monotonic()
         for stream, segment in list(self._segments.items()):
             if now - segment.touched_s > IDLE_S:
-                del self._segments[stream]
-                segment.close()
+                self._end(stream)
 
 
 def read(path: Path) -> Iterator[Message]:

@@ -7,10 +7,13 @@ with Subscriber("tcp://127.0.0.1:5870", "cam1/face") as messages:
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,9 +23,10 @@ from streamprn.errors import InputError, WireError
 from streamprn.records import Kind
 from streamprn.wire import Message, StatusMessage, decode, parse_topic, peek
 from streamprn.wire.address import has_bad_port
-from streamprn.wire.bind import CurveKeys, read_public_key
+from streamprn.wire.bind import CurveKeys, public_key
 from streamprn.wire.liveness import Life, Liveness, SignsOfLife
 from streamprn.wire.topics import HEARTBEAT
+from streamprn.wire.unfinished import EVERY_MS, MAX_UNFINISHED_BYTES, UnfinishedWatch
 
 if TYPE_CHECKING:
     import zmq.asyncio
@@ -34,6 +38,7 @@ _MAX_TOPICS = 4096
 #: Messages taken from the socket in one go; a bound, so that a flood cannot hold the reader.
 _DRAIN = 256
 _RETRY_MS = 2000
+_log = logging.getLogger(__name__)
 _KNOWN_KINDS = frozenset(kind.value for kind in Kind)
 
 
@@ -82,7 +87,8 @@ class Subscriber:
         newest: skip to the newest message of each stream and kind where several wait.
         timeout_s: iteration ends when nothing came for so long; None waits for ever.
         receive_hwm: messages that wait in this process before the publisher's queue fills.
-        server_key: the publisher's public CURVE key, or its `.key` file, where it encrypts.
+        server_key: where the publisher encrypts, its public CURVE key (40 characters of Z85), or
+            the `.key` file that holds it, as a path or its name.
         client_keys: our own, where the publisher lists its clients; else new ones are made.
         context: to share with a publisher on `inproc://`.
 
@@ -93,7 +99,7 @@ class Subscriber:
     without faces from a publisher that is gone.
 
     Raises:
-        InputError: the endpoint or the key is malformed.
+        InputError: the endpoint is malformed, or the key is none and names no file that holds one.
     """
 
     def __init__(
@@ -122,11 +128,13 @@ class Subscriber:
         self._retry_s = time.monotonic() + _RETRY_MS / 1e3
         prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
         self._heartbeat_asked = sum(map(_asks_for_heartbeat, prefixes))
+        self._asked = [*prefixes, HEARTBEAT.decode("ascii")]
+        self._unfinished = UnfinishedWatch()
+        self._connect = partial(
+            _connect, self._context, endpoint, self._asked, receive_hwm, server_key, client_keys
+        )
         try:
-            asked = (*prefixes, HEARTBEAT.decode("ascii"))
-            self._socket = _connect(
-                self._context, endpoint, asked, receive_hwm, server_key, client_keys
-            )
+            self._socket = self._connect()
         except BaseException:
             if self._own_context:
                 self._context.term()
@@ -157,11 +165,14 @@ class Subscriber:
     def subscribe(self, topic: str) -> None:
         """Ask for one more prefix."""
         self._heartbeat_asked += _asks_for_heartbeat(topic)
+        self._asked.append(topic)
         self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
     def unsubscribe(self, topic: str) -> None:
         """Take back what was asked for; messages under way still come."""
         self._heartbeat_asked -= _asks_for_heartbeat(topic)
+        with contextlib.suppress(ValueError):  # nobody asked for it
+            self._asked.remove(topic)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, topic.encode())
 
     def gaps_of(self, stream: str) -> int:
@@ -200,14 +211,14 @@ class Subscriber:
         """`receive` for an event loop."""
         import zmq.asyncio
 
-        if self._async is None:
-            self._async = zmq.asyncio.Socket(self._socket)
         deadline = _deadline(timeout_s)
         while True:
             self._try_again()
             message = self._next()
             if message is not None:
                 return message
+            if self._async is None:
+                self._async = zmq.asyncio.Socket(self._socket)
             if not await self._async.poll(self._wait_ms(deadline)) and _left_ms(deadline) == 0:
                 return None
 
@@ -215,22 +226,36 @@ class Subscriber:
         """Leave; iteration ends."""
         if self._socket.closed:
             return
-        self._poller.unregister(self._socket)
-        if self._async is not None:
-            self._async.close(linger=0)
-        self._socket.close(linger=0)
+        self._close_socket()
         if self._own_context:
             self._context.term()
 
-    def _wait_ms(self, deadline: int | None) -> int | None:
-        """How long to wait at a time: of a publisher that may refuse us, not for ever."""
+    def _close_socket(self) -> None:
+        self._poller.unregister(self._socket)
+        if self._async is not None:
+            self._async.close(linger=0)
+            self._async = None
+        self._socket.close(linger=0)
+
+    def _wait_ms(self, deadline: int | None) -> int:
+        """How long to wait at a time: what arrives may not end, and the publisher refuse us."""
         left = _left_ms(deadline)
-        if not self._encrypted or self._heard.anything:
-            return left
-        return _RETRY_MS if left is None else min(left, _RETRY_MS)
+        return EVERY_MS if left is None else min(left, EVERY_MS)
+
+    def _leave(self) -> None:
+        """Connect anew, with a message on the way that does not end."""
+        self._close_socket()
+        self._socket = self._connect()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._unfinished.note_reconnection()
+        reason = f"a message of more than {MAX_UNFINISHED_BYTES >> 20} MiB that does not end"
+        self._reject(WireError(reason))
+        _log.warning("%s sends %s: connected again", self.endpoint, reason)
 
     def _try_again(self) -> None:
         """Connect again where nothing came: ZeroMQ does not, once a publisher refused the key."""
+        if self._unfinished.exceeded():
+            self._leave()
         now = time.monotonic()
         if self._encrypted and not self._heard.anything and now >= self._retry_s:
             self._retry_s = now + _RETRY_MS / 1e3
@@ -261,6 +286,7 @@ class Subscriber:
 
     def _take(self, parts: list[zmq.Frame]) -> None:
         self.counters.received += 1
+        self._unfinished.note_message()
         name = parts[0].bytes
         try:
             if len(parts) < 2:
@@ -321,7 +347,7 @@ def _asks_for_heartbeat(prefix: str) -> bool:
 def _connect(
     context: zmq.Context[zmq.Socket[bytes]],
     endpoint: str,
-    topics: tuple[str, ...],
+    topics: Sequence[str],
     receive_hwm: int,
     server_key: str | Path | None,
     client_keys: CurveKeys | None,
@@ -356,18 +382,17 @@ def _connect(
 
 
 def _encrypt(sub: zmq.Socket[bytes], server_key: str | Path, client_keys: CurveKeys | None) -> None:
-    if isinstance(server_key, Path):
-        server_key = read_public_key(server_key)
+    key = public_key(server_key)
     if client_keys is not None:
         sub.curve_publickey = client_keys.public.encode("ascii")
         sub.curve_secretkey = client_keys.secret.encode("ascii")
     else:
         sub.curve_publickey, sub.curve_secretkey = zmq.curve_keypair()
     try:
-        sub.curve_serverkey = server_key.encode("ascii")
+        sub.curve_serverkey = key.encode("ascii")
     except (ValueError, zmq.ZMQError) as error:
         raise InputError(
-            "the server's CURVE key is not 40 characters of Z85", hint="copy its public key"
+            f"{key}: no CURVE key, though it looks like one", hint="copy the publisher's public key"
         ) from error
 
 

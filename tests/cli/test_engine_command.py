@@ -193,9 +193,11 @@ def test_verify_fails_above_the_bound(engine, tmp_path):
 
 
 def test_verify_refuses_what_is_no_picture(engine, tmp_path):
-    code, _, err = engine("verify", "facemesh", "--images", tmp_path / "none.png")
-    assert code == 2
-    assert "not a picture" in err
+    (tmp_path / "rubbish.png").write_bytes(b"rubbish")
+    for name, reason in (("none.png", "no such file"), ("rubbish.png", "not a readable picture")):
+        code, _, err = engine("verify", "facemesh", "--images", tmp_path / name)
+        assert code == 2
+        assert reason in err
 
 
 @needs_rtx

@@ -80,7 +80,7 @@ def test_help_loads_nothing_heavy():
         (["demo", "--seconds", "-1"], ["--seconds"]),
         (["watch", "--duration", "0"], ["--duration: got '0', expected a number above 0"]),
         (["watch", "nowhere"], ["nowhere"]),
-        (["watch", "--server-key", "missing.key"], ["missing.key: cannot be read"]),
+        (["watch", "--server-key", "missing.key"], ["missing.key: no CURVE key can be read"]),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(streamprn, arguments, parts):
@@ -205,3 +205,29 @@ def test_an_output_that_is_full_is_said_in_one_line(arguments):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "the output cannot be written: No space left on device" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["rnu"], 2),
+        (["doctor", "--verbose"], 0),
+        (
+            [
+                "run",
+                "lavfi:testsrc2=size=64x48:duration=1",
+                "--fast",
+                "--bind",
+                "tcp://127.0.0.1:*",
+            ],
+            0,
+        ),
+    ],
+)
+def test_messages_that_nobody_takes_change_nothing(arguments, code):
+    program = f"import sys; from streamprn.cli import main; sys.exit(main({arguments}))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert done.returncode == code

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from streamprn.config import Config
+from streamprn.config import Config, SourceConfig
 from streamprn.errors import InputError, WireError
 from streamprn.live.pipeline import Pipeline
 from streamprn.records import Kind
 from streamprn.wire.record import Recorder, read
-from streamprn.wire.segments import recordings
+from streamprn.wire.segments import index, recordings
 from tests.live.conftest import Collector
+from tests.live.test_streams import running
+from tests.support.wire import eventually
 
 
 def the_file(folder):
@@ -53,6 +59,33 @@ def test_a_recording_that_was_cut_off_gives_what_is_whole(recorded):
     cut = folder / "cut.sprn"
     cut.write_bytes(whole[: len(whole) - 1000])
     assert len(list(read(cut))) == 20
+
+
+def test_the_file_of_a_removed_stream_is_closed_at_once(engine, detector, clips, tmp_path):
+    def open_files():
+        """Of this process, in the folder."""
+        links = []
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.append(os.readlink(link))
+        return [link for link in links if link.startswith(str(tmp_path)) and "sprn" in link]
+
+    record = {"dir": str(tmp_path)}
+    with running(engine, detector, record=record) as pipeline:
+        for name in ("door", "yard"):
+            pipeline.streams.add(SourceConfig(clips.moving(frames=90).uri, name=name, loop=True))
+        eventually(lambda: len(open_files()) == 2, 20)
+        pipeline.streams.remove("door")
+        eventually(lambda: len(open_files()) == 1, 2)
+        (left,) = open_files()
+        assert "yard" in left
+        (told,) = index(tmp_path / "door")
+        assert told.messages > 1
+        messages = list(read(tmp_path / "door" / told.file))
+        assert len(messages) == told.messages
+        # The name may come again, into a file of its own.
+        pipeline.streams.add(SourceConfig(clips.moving(frames=90).uri, name="door", loop=True))
+        eventually(lambda: len(recordings(tmp_path)["door"]) == 2, 20)
 
 
 def test_what_is_no_recording_is_refused(tmp_path):

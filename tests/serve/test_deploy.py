@@ -15,6 +15,7 @@ import yaml
 from streamprn.config import load_config
 from streamprn.config.load import parse_yaml
 from streamprn.records import SourceState
+from tests.serve.conftest import running
 from tests.support.wire import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,13 +29,14 @@ WORDS = {
 
 
 @pytest.fixture(scope="module")
-def figures(served, clips):
+def figures(engine, detector, clips, tmp_path_factory):
     """The names of all figures, once every kind of them was counted."""
-    call = served.client
-    call("POST", "/streams", {"uri": clips.still().uri, "name": "film", "realtime": False})
-    eventually(lambda: call("GET", "/streams/film").json["frames"] == 30)
-    text = call("GET", "/metrics").data.decode()
-    call("DELETE", "/streams/film")
+    record = {"dir": str(tmp_path_factory.mktemp("recordings"))}
+    with running(engine, detector, record=record) as one:
+        call = one.client
+        call("POST", "/streams", {"uri": clips.still().uri, "name": "film", "realtime": False})
+        eventually(lambda: call("GET", "/streams/film").json["frames"] == 30)
+        text = call("GET", "/metrics").data.decode()
     return set(re.findall(r"^(\w+)(?:\{| )", text, re.MULTILINE)), text
 
 
@@ -55,6 +57,28 @@ def test_the_dashboard_asks_for_figures_that_there_are(figures):
         assert set(re.split(r",\s*", label)) <= {"le", "stream", "stage"}
     for field in re.findall(r"\{\{(\w+)\}\}", json.dumps(board)):
         assert f'{field}="' in text
+
+
+def test_the_dashboard_shows_what_the_recorder_does(figures):
+    names, _ = figures
+    board = json.loads((DEPLOY / "grafana" / "streamprn.json").read_text())
+    asked = " ".join(one["expr"] for panel in board["panels"] for one in panel["targets"])
+    recorded = {name for name in names if name.startswith("streamprn_record")}
+    recorded = {name for name in recorded if not name.endswith("_created")}
+    assert len(recorded) == 7
+    assert recorded <= _names(asked)
+
+
+def test_no_two_panels_of_the_dashboard_lie_on_each_other():
+    board = json.loads((DEPLOY / "grafana" / "streamprn.json").read_text())
+    taken = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
 def test_the_alerts_ask_for_figures_and_states_that_there_are(figures):

@@ -31,7 +31,9 @@ def test_what_is_recorded_and_what_is_missing_is_told(engine, detector, tmp_path
         assert now["record_bytes_total"] > 0
         assert now["record_segments_total"] == 1
         assert now["record_lost_frames_total"] == 0
+        assert now["record_stops_total"] == 0
         assert now["recording"] == 1
         one.client("POST", "/streams", {"uri": PICTURE, "name": "bad"})
         eventually(lambda: figures(one.client)["record_lost_frames_total"] > 0, 20)
         eventually(lambda: figures(one.client)["recording"] == 0, 20)
+        assert figures(one.client)["record_stops_total"] >= 1

@@ -33,6 +33,31 @@ def clip(clips):
     return clips.moving(frames=45)
 
 
+def test_a_looped_file_that_goes_away_is_tried_again_until_it_is_back(play, tmp_path):
+    path = encode(tmp_path / "clip.ts", [np.full((64, 96, 3), 20 * n, np.uint8) for n in range(8)])
+    player = play(str(path), loop=True, backoff_max_s=0.3)
+    assert len(player.take(20)) == 20
+    path.rename(tmp_path / "away.ts")
+    player.channel.clear()
+    gone = player.wait_for(SourceState.RECONNECTING)
+    assert "no such file" in gone.cause
+    assert "next try in" in gone.cause
+    # A pause ends no wait too early, and is kept.
+    player.reader.pause()
+    player.wait_for(SourceState.PAUSED)
+    reports = len(player.reports)
+    time.sleep(0.5)
+    assert len(player.reports) == reports
+    player.reader.resume()
+    (tmp_path / "away.ts").rename(path)
+    player.channel.clear()
+    first = player.take(20)
+    assert len(first) == 20
+    assert player.reader.status.state is SourceState.LIVE
+    assert player.reader.counters.reconnects >= 1
+    assert SourceState.FAILED not in player.states
+
+
 # -- video files ---------------------------------------------------------------------------------
 
 

@@ -178,6 +178,24 @@ def test_a_named_pipe_waits_for_its_writer(transport, play, tmp_path):
     assert player.wait_for(SourceState.ENDED).cause == ""
 
 
+def test_a_pipe_that_falls_silent_is_said_to_stall_and_goes_on(play, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (128, 192, 3), np.uint8) for _ in range(60)]
+    data = encode(tmp_path / "clip.ts", pictures).read_bytes()
+    fifo = tmp_path / "camera.fifo"
+    os.mkfifo(fifo)
+    player = play(str(fifo), capacity=200, stall_timeout_s=0.3)
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(data)
+        assert player.wait_for(SourceState.STALLED).cause == "no frame for 0.3 s"
+        time.sleep(0.5)
+        assert player.states[-1] is SourceState.STALLED
+        writer.write(data)
+    player.wait_for(SourceState.ENDED)
+    connecting, live, stalled = SourceState.CONNECTING, SourceState.LIVE, SourceState.STALLED
+    assert player.states == [connecting, live, stalled, live, SourceState.ENDED]
+
+
 def test_stopping_does_not_wait_for_a_silent_pipe(play, tmp_path):
     fifo = tmp_path / "camera.fifo"
     os.mkfifo(fifo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import zmq
@@ -11,7 +12,7 @@ import zmq
 from streamprn import Publisher, Subscriber
 from streamprn.errors import InputError, PublishError
 from streamprn.records import Kind
-from streamprn.wire.bind import CurveKeys, check_exposure, read_public_key
+from streamprn.wire.bind import CurveKeys, check_exposure, public_key, read_public_key
 from tests.support.wire import eventually, make_result
 
 LOOPBACK = "tcp://127.0.0.1:*"
@@ -30,9 +31,41 @@ def secret_file(tmp_path):
 def test_a_secret_key_that_others_may_read_is_refused(tmp_path, keys, mode):
     path = secret_file(tmp_path)
     path.chmod(mode)
-    with pytest.raises(InputError, match="others may read") as caught:
+    with pytest.raises(InputError, match="other users can read or write the secret key") as caught:
         CurveKeys.load(path)
     assert f"chmod 600 {path}" in caught.value.hint
+
+
+def test_a_secret_key_of_another_user_is_refused_and_one_of_this_user_or_root_is_not(
+    tmp_path, keys, monkeypatch
+):
+    path = secret_file(tmp_path)
+    assert CurveKeys.load(path) == keys
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        assert CurveKeys.load(path) == keys
+        monkeypatch.undo()
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(InputError, match="belongs to another user") as caught:
+        CurveKeys.load(path)
+    assert "chooses the secret key" in caught.value.hint
+
+
+@pytest.mark.parametrize("read", [CurveKeys.load, read_public_key])
+def test_what_is_no_small_file_holds_no_key_up(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(bytes(5000))
+    for path, reason in (
+        (tmp_path / "pipe", "not a file"),
+        (tmp_path, "not a file"),
+        (Path("/dev/zero"), "not a file"),
+        (tmp_path / "large", "too long"),
+        (tmp_path / "none", "No such file"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            read(path)
 
 
 def test_two_keys_that_are_no_pair_are_refused(tmp_path, keys):
@@ -114,6 +147,43 @@ def test_a_list_that_cannot_be_read_does_not_start(tmp_path, keys, text):
 def test_a_public_key_is_read_from_either_file(tmp_path, keys):
     for name in ("server.key", "server.key_secret"):
         assert read_public_key(tmp_path / "server" / name) == keys.public
+
+
+@pytest.mark.parametrize("given", ["the key", "a Path", "a name", "a name below ."])
+def test_a_subscriber_takes_the_key_or_its_file_as_a_path_or_a_name(
+    tmp_path, keys, monkeypatch, given
+):
+    monkeypatch.chdir(tmp_path / "server")
+    server_key = {
+        "the key": keys.public,
+        "a Path": tmp_path / "server" / "server.key",
+        "a name": str(tmp_path / "server" / "server.key"),
+        "a name below .": "server.key",
+    }[given]
+    with (
+        Publisher(LOOPBACK, curve=keys) as publisher,
+        Subscriber(publisher.endpoint, "cam1/face", server_key=server_key),
+    ):
+        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE})
+
+
+def test_a_text_that_is_neither_a_key_nor_a_file_is_refused(tmp_path):
+    for text in ("", "server.key", "x\0y", "a" * 5000, "a" * 39 + "~", "é" * 40):
+        with pytest.raises(InputError, match=r"no CURVE key .* and no file") as caught:
+            public_key(text)
+        assert ".key file" in caught.value.hint
+    (tmp_path / "other").write_text("rubbish")
+    with pytest.raises(InputError, match="holds no public CURVE key"):
+        public_key(str(tmp_path / "other"))
+
+
+def test_a_name_that_could_be_a_key_is_taken_for_neither(tmp_path, keys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "k" * 40
+    shutil.copy(tmp_path / "server" / "server.key", name)
+    with pytest.raises(InputError, match="can be a CURVE key and names a file"):
+        public_key(name)
+    assert public_key(f"./{name}") == public_key(Path(name)) == keys.public
 
 
 @pytest.mark.parametrize("bind", ["tcp://0.0.0.0:5870", "tcp://*:5870", "tcp://192.168.1.5:1"])

@@ -111,6 +111,20 @@ def test_each_stream_has_a_folder_of_its_own(tmp_path):
     }
 
 
+def test_a_stream_that_was_removed_is_closed_after_what_waits_of_it(tmp_path):
+    one = recorder(tmp_path)
+    write(one, 20)
+    write(one, 5, stream="other")
+    one.forget("cam1")
+    one.forget("unknown")
+    eventually(lambda: len(index(tmp_path / "cam1")) == 1, 2)
+    assert numbers(recordings(tmp_path)["cam1"]) == list(range(20))
+    assert index(tmp_path / "other") == []
+    write(one, 3, first=20)
+    one.close()
+    assert [info.last_seq for info in index(tmp_path / "cam1")] == [19, 22]
+
+
 def test_one_changed_byte_is_found(tmp_path):
     one = recorder(tmp_path)
     write(one, 5)
