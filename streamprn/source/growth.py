@@ -8,7 +8,7 @@ was this thread, the size of the process that it was not memory used again.
 from __future__ import annotations
 
 import os
-import resource
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -25,9 +25,7 @@ MAX_PACKET_BYTES: Final = 40 << 20
 #: What a pixel takes in the largest of formats, with some room.
 PIXEL_BYTES: Final = 9
 _WORTHWHILE_BYTES: Final = 16 << 20
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _HUGE_PAGE_BYTES: Final = 2 << 20
-_THREAD: Final[int | None] = getattr(resource, "RUSAGE_THREAD", None)
 
 
 class Growth:
@@ -75,9 +73,11 @@ def packet_bytes(width: int, height: int) -> int:
 
 def _faulted_bytes() -> int:
     """What this thread has touched for the first time, at the most."""
-    if _THREAD is None:
+    if sys.platform != "linux":
         return 0
-    return resource.getrusage(_THREAD).ru_minflt * _fault_bytes()
+    import resource  # other systems may not have it
+
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt * _fault_bytes()
 
 
 @cache
@@ -87,4 +87,4 @@ def _fault_bytes() -> int:
         always = "[always]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:
         always = False
-    return _HUGE_PAGE_BYTES if always else _PAGE_BYTES
+    return _HUGE_PAGE_BYTES if always else os.sysconf("SC_PAGE_SIZE")
