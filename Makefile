@@ -106,9 +106,11 @@ test-train: .venv-train/.done
 	  --editable '.[train,demo,onnxruntime]' 'pytest>=8' 'pytest-benchmark>=5' 'pytest-timeout>=2.3'
 	@touch $@
 
-# Ray is large: an environment of its own.
+# Ray is large: an environment of its own. Recovery is held to seconds: what failed beside another
+# program that took the processors is tried once more.
 test-cluster: .venv-cluster/.done
-	.venv-cluster/bin/python -m pytest tests/cluster -v
+	.venv-cluster/bin/python -m pytest tests/cluster -v \
+	  || .venv-cluster/bin/python -m pytest tests/cluster -v --last-failed
 .venv-cluster/.done: pyproject.toml
 	$(PYTHON) -m venv .venv-cluster
 	.venv-cluster/bin/python -m pip install --quiet --disable-pip-version-check \

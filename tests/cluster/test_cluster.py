@@ -97,6 +97,17 @@ class Cluster:
 
         wait_for(is_ready, 90)
 
+    def as_before(self):
+        """Undo what a test that failed half-way left."""
+        if self.head.process.poll() is not None:
+            self.head = self.up()
+            self.head.wait_for("control on")
+        if self.machine.process.poll() is not None:
+            self.machine = self.join()
+        for one in self.client("GET", "/streams").json["streams"]:
+            if one["name"] not in ("a", "b"):
+                self.client("DELETE", f"/streams/{one['name']}")
+
     def ray(self, machine, name):
         """A process of the Ray of a machine."""
         pid = json.loads((self.folder / machine / "ray.process").read_text())["pid"]
@@ -118,8 +129,14 @@ def processes_of(folder):
     return found
 
 
+@pytest.fixture
+def cluster(shared):
+    yield shared
+    shared.as_before()
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def shared(tmp_path_factory):
     one = Cluster(tmp_path_factory.mktemp("c"))
     one.head, one.machine = one.up(), None
     try:
