@@ -79,7 +79,7 @@ def test_a_missing_key_file_is_refused_before_the_engine_is_opened(streamprn, el
     done = streamprn("run", "testsrc2", "--engine", "nope", "--set", setting)
     assert time.monotonic() - began < 3
     assert done.code == 2
-    assert "keys/server.key_secret: no such CURVE key file" in done.error
+    assert "keys/server.key_secret: no CURVE key can be read: No such file" in done.error
     # The hint works as it stands.
     command = done.error.partition("`streamprn ")[2].partition("`")[0].replace("NAME", "server")
     assert streamprn(*command.split()).code == 0
