@@ -20,6 +20,8 @@ __all__ = ["PeerBudgets", "Subscriptions"]
 
 #: Different prefixes that are kept; a pipeline of 256 streams has 2,048 topics.
 MAX_PREFIXES = 65_536
+#: Of further ones, those whose end is waited for: beyond, everything counts as wanted for good.
+_MAX_EXCESS = 262_144
 #: What one connection may ask for at once, and in each second after.
 BURST = 4096
 PER_SECOND = 256
@@ -45,7 +47,9 @@ class Subscriptions:
     def __init__(self, limit: int = MAX_PREFIXES) -> None:
         self._limit = limit
         self._prefixes: set[bytes] = set()
-        self._excess = 0
+        # Hashes: a prefix is reported each time somebody asks for it, and once when nobody does.
+        self._excess: set[int] = set()
+        self._lost = False
 
     def __len__(self) -> int:
         return len(self._prefixes)
@@ -56,7 +60,7 @@ class Subscriptions:
     @property
     def full(self) -> bool:
         """Whether more was asked for than is kept."""
-        return self._excess > 0
+        return bool(self._excess) or self._lost
 
     def add(self, prefix: bytes) -> bool:
         """Take in a prefix; whether it can match the topic of some stream."""
@@ -64,7 +68,7 @@ class Subscriptions:
             return False
         if prefix not in self._prefixes:
             if len(self._prefixes) >= self._limit:
-                self._excess += 1
+                self._note_excess(prefix)
             else:
                 self._prefixes.add(prefix)
         return True
@@ -73,12 +77,18 @@ class Subscriptions:
         """Let go of a prefix that nobody asks for any more."""
         if prefix in self._prefixes:
             self._prefixes.remove(prefix)
-        elif self._excess and _may_match(prefix):
-            self._excess -= 1
+        elif self._excess:
+            self._excess.discard(hash(prefix))
+
+    def _note_excess(self, prefix: bytes) -> None:
+        if len(self._excess) < _MAX_EXCESS:
+            self._excess.add(hash(prefix))
+        else:  # what is not known cannot be taken back
+            self._lost = True
 
     def kinds(self, stream: str) -> frozenset[Kind]:
         """The kinds of a stream that somebody asks for; takes the same time however many do."""
-        if self._excess:
+        if self.full:
             return frozenset(Kind)
         return kinds_wanted(stream, self._prefixes)
 

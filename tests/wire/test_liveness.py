@@ -280,3 +280,15 @@ def test_prefixes_that_match_no_topic_are_not_kept(prefix):
     kept = Subscriptions()
     assert not kept.add(prefix)
     assert len(kept) == 0
+
+
+def test_an_excess_that_was_asked_for_twice_is_taken_back_at_once():
+    """Each request is reported, and the last one's end alone."""
+    known = Subscriptions(limit=1)
+    known.add(b"a/face")
+    for _ in range(3):
+        known.add(b"b/face")
+    assert known.full
+    known.discard(b"b/face")
+    assert not known.full
+    assert known.kinds("a") == {Kind.FACE}
