@@ -32,9 +32,9 @@ __all__ = ["describe_error", "open_video", "rewind"]
 
 _log = logging.getLogger("streamprn.source")
 _MICROSECONDS = 1_000_000
-# Hardly any probing: the first frame comes 5 times sooner, and none waits meanwhile.
 # By `SourceConfig.loop_filter`, FFmpeg's `skip_loop_filter`.
-_SKIPPED_FILTER = {"always": "", "reference": "noref", "never": "all"}
+_SKIPPED_FILTER = {"always": "default", "reference": "noref", "never": "all"}
+# Hardly any probing: the first frame comes 5 times sooner, and none waits meanwhile.
 _AT_ONCE = {"analyzeduration": "0", "probesize": "32"}
 
 
@@ -66,10 +66,11 @@ def open_video(
         stream = pick_stream(container, shown, config.video_stream)
         limit_stream(stream, shown, config.max_pixels)
         # Slice threads hold no frames back; frame threads hold one each.
-        stream.codec_context.thread_type = "SLICE"
-        stream.codec_context.thread_count = config.threads
-        if skipped := _SKIPPED_FILTER[config.loop_filter]:
-            stream.codec_context.options = {"skip_loop_filter": skipped}
+        context = stream.codec_context
+        context.thread_type = "SLICE"
+        context.thread_count = config.threads
+        skipped = _SKIPPED_FILTER[config.loop_filter]
+        context.options = {**context.options, "skip_loop_filter": skipped}
     except BaseException:
         container.close()
         raise

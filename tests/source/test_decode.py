@@ -208,6 +208,7 @@ def test_the_loop_filter_is_left_out_where_asked(tmp_path):
         config = SourceConfig(str(clip), **settings)
         container, stream = open_video(config, address_of(config))
         with container:
+            assert stream.codec_context.options["max_pixels"] == str(config.max_pixels)
             frames = [one for packet in container.demux(stream) for one in packet.decode()]
         kinds = [av.video.frame.PictureType(one.pict_type).name for one in frames]
         return kinds, [one.to_ndarray(format="gray") for one in frames]
