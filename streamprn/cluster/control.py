@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamprn.cluster.calls import ask, streams_of
 from streamprn.config.address import free_name
 from streamprn.config.convert import plain
-from streamprn.config.schema import MAX_SOURCES
-from streamprn.errors import NoSuchStreamError
+from streamprn.errors import StreamPRNError
+from streamprn.live.streams import no_such_stream
 from streamprn.records import SourceState
 from streamprn.redact import HIDDEN, redact_text
-from streamprn.serve.control import FINE, source_from_body
+from streamprn.serve.control import (
+    FINE,
+    check_room,
+    reloaded,
+    shown_settings,
+    source_from_body,
+)
 from streamprn.serve.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -53,13 +58,9 @@ class CrewStreams:
             NoSuchStreamError: there is none of this name.
         """
         sources = self._crew.sources
-        if name in sources:
-            return sources[name]
-        near = difflib.get_close_matches(name, sources, 1)
-        known = f"there are: {', '.join(sources)}" if sources else "there are none"
-        raise NoSuchStreamError(
-            f"there is no stream {name!r}", hint=f"did you mean {near[0]!r}?" if near else known
-        )
+        if name not in sources:
+            raise no_such_stream(name, tuple(sources))
+        return sources[name]
 
     def add(self, source: SourceConfig) -> str:
         """Add a stream, which has a name.
@@ -156,12 +157,7 @@ class FrontControl:
         address = self._check(source)
         with self._reloader.lock:
             names = self._crew.names
-            if len(names) >= MAX_SOURCES:
-                raise ProblemError(
-                    "too-many-streams",
-                    f"there are {len(names)} streams, the most that one engine takes",
-                    "remove one, or start another engine",
-                )
+            check_room(len(names))
             name = source.name or free_name(address.name, names)
             self._streams.add(replace(source, name=name))
             problem = self._crew.settled(name, TAKE_S)
@@ -223,11 +219,7 @@ class FrontControl:
         Raises:
             StreamPRNError: there is none, or it cannot be used; then nothing has changed.
         """
-        done = self._reloader.reload()
-        return {
-            **{field: list(names) for field, names in done.counted()},
-            "needs_restart": list(done.needs_restart),
-        }
+        return reloaded(self._reloader)
 
     def not_ready(self) -> list[dict[str, str]]:
         """The streams that must be live and are not, with their states."""
@@ -247,10 +239,10 @@ class FrontControl:
         """A stream that no worker shows: none has it yet, or its worker could not take it."""
         problem = self._crew.problem(name)
         state = SourceState.CONNECTING if problem is None else SourceState.FAILED
-        settings = plain(source)
-        assert isinstance(settings, dict)
-        settings["uri"] = redact_text(source.uri)
-        settings["options"] = dict.fromkeys(settings["options"], HIDDEN)
+        try:
+            uri = self._check(source).safe_uri
+        except StreamPRNError:  # what cannot be read now may hold a secret anywhere
+            uri = HIDDEN
         return {
             "name": name,
             "state": str(state),
@@ -260,5 +252,5 @@ class FrontControl:
             "fps": 0.0,
             "last_frame_age_s": None,
             "latency_ms": {},
-            "source": settings,
+            "source": shown_settings(source, uri),
         }

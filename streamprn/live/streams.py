@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from streamprn.live.stream import StreamMaker
     from streamprn.wire.publish import Publisher
 
-__all__ = ["Streams"]
+__all__ = ["Streams", "no_such_stream"]
 
 #: How long the threads of all streams together may take to end.
 STOP_TIMEOUT_S = 0.5
@@ -77,11 +77,7 @@ class Streams:
         for stream in self._streams:
             if stream.name == name:
                 return stream
-        near = difflib.get_close_matches(name, self.names, 1)
-        known = f"there are: {', '.join(self.names)}" if self.names else "there are none"
-        raise NoSuchStreamError(
-            f"there is no stream {name!r}", hint=f"did you mean {near[0]!r}?" if near else known
-        )
+        raise no_such_stream(name, self.names)
 
     def add(self, source: SourceConfig | str) -> str:
         """Add a stream; it is read at once where the pipeline runs.
@@ -232,3 +228,12 @@ class Streams:
         log_status(status, stream)
         if self.on_event is not None:
             self.on_event(status)
+
+
+def no_such_stream(name: str, names: Sequence[str]) -> NoSuchStreamError:
+    """The error where none of the streams `names` is called `name`."""
+    near = difflib.get_close_matches(name, names, 1)
+    known = f"there are: {', '.join(names)}" if names else "there are none"
+    return NoSuchStreamError(
+        f"there is no stream {name!r}", hint=f"did you mean {near[0]!r}?" if near else known
+    )

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from streamprn.serve.reload import Reloader
     from streamprn.serve.timings import Timings
 
-__all__ = ["FINE", "Control", "parse_json", "source_from_body"]
+__all__ = [
+    "FINE",
+    "Control",
+    "check_room",
+    "parse_json",
+    "reloaded",
+    "shown_settings",
+    "source_from_body",
+]
 
 #: How long a pause may take to show in the answer; a camera may be in the middle of connecting.
 SETTLE_S = 1.0
@@ -73,12 +81,7 @@ class Control:
         """
         source = source_from_body({}, body)
         with self._reloader.lock:
-            if len(self._streams) >= MAX_SOURCES:
-                raise ProblemError(
-                    "too-many-streams",
-                    f"there are {len(self._streams)} streams, the most that one engine takes",
-                    "remove one, or start another engine",
-                )
+            check_room(len(self._streams))
             # A new stream does not inherit the figures of one that had its name.
             self._timings.keep(self._streams.names)
             return self.stream(self._streams.add(source))
@@ -143,11 +146,7 @@ class Control:
         Raises:
             StreamPRNError: there is none, or it cannot be used; then nothing has changed.
         """
-        done = self._reloader.reload()
-        return {
-            **{field: list(names) for field, names in done.counted()},
-            "needs_restart": list(done.needs_restart),
-        }
+        return reloaded(self._reloader)
 
     def not_ready(self) -> list[dict[str, str]]:
         """The streams that must be live and are not, with their states."""
@@ -172,10 +171,6 @@ class Control:
 
     def _shown(self, stream: Stream) -> dict[str, Any]:
         status, counted = stream.reader.status, stream.summary()
-        settings = plain(stream.source)
-        assert isinstance(settings, dict)
-        settings["uri"] = stream.reader.address.safe_uri
-        settings["options"] = dict.fromkeys(settings["options"], HIDDEN)
         age_s = self._timings.age_s(stream.name)
         return {
             "name": stream.name,
@@ -190,8 +185,49 @@ class Control:
             "fps": round(stream.statistics.recent_fps(), 2),
             "last_frame_age_s": None if age_s is None else round(age_s, 3),
             "latency_ms": {name: round(ms, 3) for name, ms in counted.latency_ms.items()},
-            "source": settings,
+            "source": shown_settings(stream.source, stream.reader.address.safe_uri),
         }
+
+
+def check_room(streams: int) -> None:
+    """Refuse one stream more than `streams` where these are as many as there may be.
+
+    Raises:
+        ProblemError: they are.
+    """
+    if streams >= MAX_SOURCES:
+        raise ProblemError(
+            "too-many-streams",
+            f"there are {streams} streams, the most that one engine takes",
+            "remove one, or start another engine",
+        )
+
+
+def reloaded(reloader: Reloader) -> dict[str, Any]:
+    """Read the configuration file again; what came of it.
+
+    Raises:
+        StreamPRNError: there is none, or it cannot be used; then nothing has changed.
+    """
+    done = reloader.reload()
+    return {
+        **{field: list(names) for field, names in done.counted()},
+        "needs_restart": list(done.needs_restart),
+    }
+
+
+def shown_settings(source: SourceConfig, safe_uri: str) -> dict[str, Any]:
+    """The settings of a source without its credentials.
+
+    Args:
+        source: with them.
+        safe_uri: see `Address.safe_uri`.
+    """
+    settings = plain(source)
+    assert isinstance(settings, dict)
+    settings["uri"] = safe_uri
+    settings["options"] = dict.fromkeys(settings["options"], HIDDEN)
+    return settings
 
 
 def source_from_body(settings: Mapping[str, Any], body: object) -> SourceConfig:

@@ -9,9 +9,13 @@ import sys
 import time
 import urllib.request
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
+from streamprn.cluster.driver import address_anywhere
+from streamprn.config import SourceConfig
+from streamprn.config.secrets import address_of
 from tests.cluster.conftest import PICTURE, faces_of, program
 from tests.serve.conftest import Client
 from tests.support.wire import eventually
@@ -201,3 +205,17 @@ def test_a_stream_of_a_killed_worker_keeps_its_settings_and_its_pause(front):
     assert 'streamprn_lost_workers_total{worker="front"} 1.0' in page
     front.client("POST", "/streams/b/resume")
     live(front, "b")
+
+
+@pytest.mark.parametrize("check", [address_of, address_anywhere])
+def test_a_stream_that_waits_for_a_worker_shows_no_path(check):
+    """As one process shows it: a path may hold a secret."""
+    from streamprn.cluster.control import FrontControl
+
+    crew = SimpleNamespace(problem=lambda name: None)
+    control = FrontControl(crew, None, check)
+    source = SourceConfig("rtsp://admin:pw@camera/t0ken/x?p=PW", options={"cookies": "c=secret"})
+    shown = control._waiting("door", source)
+    assert shown["source"]["uri"] == "rtsp://camera/***"
+    assert shown["source"]["options"] == {"cookies": "***"}
+    assert not any(secret in str(shown) for secret in ("pw", "t0ken", "PW", "secret"))
