@@ -13,23 +13,21 @@ from pathlib import Path
 import av
 import numpy as np
 
+from streamprn.config import SourceConfig
+from streamprn.config.secrets import address_of
 from streamprn.faces.tracker import Tracker
+from streamprn.source.opening import open_video
 from streamprn.source.sample_clip import make_clip
 
-SETTINGS = {
-    "always": {},
-    "reference": {"skip_loop_filter": "noref"},
-    "never": {"skip_loop_filter": "all"},
-}
+SETTINGS = ("always", "reference", "never")
 PASSES = 5
 
 
-def decoded(clip: Path, options: dict[str, str]) -> tuple[float, list[av.VideoFrame]]:
+def decoded(clip: Path, setting: str) -> tuple[float, list[av.VideoFrame]]:
     """Milliseconds a frame in one thread, and the frames."""
-    with av.open(str(clip)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        stream.codec_context.options = options
+    config = SourceConfig(str(clip), loop_filter=setting)
+    container, stream = open_video(config, address_of(config))
+    with container:
         began = time.perf_counter()
         frames = list(container.decode(stream))
         return (time.perf_counter() - began) / len(frames) * 1e3, frames
@@ -69,8 +67,8 @@ def table(clip: Path, name: str) -> None:
     best = dict.fromkeys(SETTINGS, float("inf"))
     pictures = {}
     for _ in range(PASSES):
-        for setting, options in SETTINGS.items():
-            took, pictures[setting] = decoded(clip, options)
+        for setting in SETTINGS:
+            took, pictures[setting] = decoded(clip, setting)
             best[setting] = min(best[setting], took)
     truth = landmarks(pictures["always"])
     for setting, took in best.items():

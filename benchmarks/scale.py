@@ -23,7 +23,7 @@ import zmq
 
 from benchmarks.figures import table
 from streamprn.bench import machine
-from streamprn.config import Config
+from streamprn.bench.measure import Plan
 from streamprn.live.pipeline import Pipeline
 from streamprn.records import FRAME_KINDS, FrameResult, Kind
 from streamprn.source.sample_clip import draw, encode, make_clip, place
@@ -111,17 +111,11 @@ def make_clips(folder: Path) -> dict[str, Path]:
     }
 
 
-def config(clip: Path, streams: int, settings: dict[str, object]) -> Config:
-    source = {"uri": str(clip), "realtime": True, "loop": True}
-    sources = [source | {"name": f"s{k}"} for k in range(streams)]
-    mapping = {"sources": sources, "publish": {"bind": "tcp://127.0.0.1:*"}}
-    return Config.from_mapping(mapping).with_overrides(settings)
-
-
 def cores_a_stream(case: Case, clip: Path) -> float:
     """Of the pipeline's process, at 30 frames/s, without the sockets of its subscribers."""
     sink = Cost(case.kinds)
-    with Pipeline(config(clip, STREAMS, case.settings), sinks=[sink]) as pipeline:
+    plan = Plan(str(clip), STREAMS, FPS, settings=case.settings)
+    with Pipeline(plan.config(), sinks=[sink]) as pipeline:
         pipeline.run(sink.done)
     due = STREAMS * FPS * SECONDS
     if sink.frames < 0.97 * due:
@@ -135,8 +129,9 @@ def weights(clip: Path, mesh_format: str) -> dict[str, float]:
     """Bytes of a message of each topic, with its header, of one moving face in 640x480."""
     sizes: dict[str, list[int]] = collections.defaultdict(list)
     stop = threading.Event()
+    plan = Plan(str(clip), fps=FPS, settings={"publish.mesh_format": mesh_format})
     with (
-        Pipeline(config(clip, 1, {"publish.mesh_format": mesh_format})) as pipeline,
+        Pipeline(plan.config()) as pipeline,
         zmq.Context() as context,
         context.socket(zmq.SUB) as socket,
     ):

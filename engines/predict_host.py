@@ -52,7 +52,6 @@ class HostPredictor(Predictor):
         self.engine = engine
         size = engine.crop.size
         self._crops = np.zeros((engine.max_batch, size, size, 3), np.float32)
-
         self._starter = engine if _computes_beside(engine) else None
         # Crops that no computation reads now.
         self._free: list[Float32] = []
@@ -81,21 +80,17 @@ class HostPredictor(Predictor):
         """See `Predictor.begin`: one batch is cut and started, more wait for `finish`."""
         pending = super().begin(views)
         if beside and self._starter is not None and 1 <= len(views) <= self.engine.max_batch:
-            began = time.perf_counter_ns()
             buffer = self._free.pop() if self._free else np.zeros_like(self._crops)
-            matrices = [self.crop.frame_from_crop(view.roi) for view in views]
-            crops = self._cut(views, matrices, buffer)
-            cut = time.perf_counter_ns()
-            started = self._starter.start(crops)
-            pending.ticket = _Batch(started, buffer, matrices, cut - began, cut)
+            batch = self._cut_batch(views, buffer)
+            pending.ticket = _Ticket(self._starter.start(batch.crops), buffer, batch)
         return pending
 
     def cancel(self, pending: Pending) -> None:
         """See `Predictor.cancel`."""
-        batch, pending.ticket = pending.ticket, None
-        if batch is not None:
-            batch.started.cancel()
-            self._free.append(batch.crops)
+        ticket, pending.ticket = pending.ticket, None
+        if ticket is not None:
+            ticket.started.cancel()
+            self._free.append(ticket.buffer)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
@@ -107,19 +102,14 @@ class HostPredictor(Predictor):
 
     def _first(self, pending: Pending, times: PredictTimes) -> list[Prediction | View]:
         """See `Predictor._first`."""
-        batch, pending.ticket = pending.ticket, None
-        if batch is None:
+        ticket, pending.ticket = pending.ticket, None
+        if ticket is None:
             return super()._first(pending, times)
         try:
-            inference = batch.started.inference()
+            inference = ticket.started.inference()
         finally:
-            self._free.append(batch.crops)
-        inferred = time.perf_counter_ns()
-        found = self._found(pending.views, batch.matrices, inference, may_refine=True)
-        times.crop_ns += batch.cut_ns
-        times.network_ns += inferred - batch.began_ns
-        times.refine_ns += time.perf_counter_ns() - inferred
-        return found
+            self._free.append(ticket.buffer)
+        return self._read(pending.views, ticket.batch, inference, times, may_refine=True)
 
     def _run(
         self, views: Sequence[View], times: PredictTimes, *, may_refine: bool
@@ -136,30 +126,31 @@ class HostPredictor(Predictor):
         self, views: Sequence[View], times: PredictTimes, may_refine: bool
     ) -> list[Prediction | View]:
         """One call of the engine."""
+        batch = self._cut_batch(views, self._crops)
+        inference = self.engine.infer(batch.crops)
+        return self._read(views, batch, inference, times, may_refine=may_refine)
+
+    def _cut_batch(self, views: Sequence[View], buffer: Float32) -> _Batch:
         began = time.perf_counter_ns()
         matrices = [self.crop.frame_from_crop(view.roi) for view in views]
-        crops = self._cut(views, matrices, self._crops)
+        crops = self._cut(views, matrices, buffer)
         cut = time.perf_counter_ns()
-        inference = self.engine.infer(crops)
-        inferred = time.perf_counter_ns()
-        found = self._found(views, matrices, inference, may_refine=may_refine)
-        times.crop_ns += cut - began
-        times.network_ns += inferred - cut
-        times.refine_ns += time.perf_counter_ns() - inferred
-        return found
+        return _Batch(crops, matrices, cut - began, cut)
 
-    def _found(
+    def _read(
         self,
         views: Sequence[View],
-        matrices: Sequence[Float32],
+        batch: _Batch,
         inference: Inference,
+        times: PredictTimes,
         *,
         may_refine: bool,
     ) -> list[Prediction | View]:
-        """What the engine says of the views."""
+        """What the engine has just said of the views."""
+        inferred = time.perf_counter_ns()
         found: list[Prediction | View] = []
         for view, matrix, surface, score in zip(
-            views, matrices, inference.surfaces, inference.scores.tolist(), strict=True
+            views, batch.matrices, inference.surfaces, inference.scores.tolist(), strict=True
         ):
             seen = self._seen(view, surface.outline(), score, may_refine)
             if isinstance(seen, View):
@@ -175,6 +166,9 @@ class HostPredictor(Predictor):
                 place=partial(surface.mesh_points, matrix),
             )
             found.append(Prediction(next_roi, score, face, look))
+        times.crop_ns += batch.cut_ns
+        times.network_ns += inferred - batch.began_ns
+        times.refine_ns += time.perf_counter_ns() - inferred
         return found
 
     def _cut(self, views: Sequence[View], matrices: Sequence[Float32], buffer: Float32) -> Float32:
@@ -192,13 +186,21 @@ class HostPredictor(Predictor):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Crops that the engine is at work on, and the buffer in which they are."""
+    """Crops, where they were cut, how long that took, and when the engine got them."""
 
-    started: Started
     crops: Float32
     matrices: Sequence[Float32]
     cut_ns: int
     began_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """A batch that the engine is at work on, and the buffer in which its crops are."""
+
+    started: Started
+    buffer: Float32
+    batch: _Batch
 
 
 def _computes_beside(engine: Engine) -> TypeGuard[StartingEngine]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamprn.cli.parser import Parser
+from streamprn.cli.parser import Parser, add_config_file, add_overrides, add_quiet
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def _add_up(actions: argparse._SubParsersAction[Parser]) -> None:
     up = actions.add_parser("up", help="be the head of a cluster", description=_UP)
     up.add_argument("source", metavar="SOURCE", nargs="*", help="as for `streamprn run`")
-    up.add_argument(
-        "--config", metavar="FILE", type=Path, help="settings (default: ./config.yaml if it exists)"
-    )
+    add_config_file(up)
     up.add_argument(
         "--address",
         metavar="HOST:PORT",
@@ -87,14 +85,7 @@ def _add_up(actions: argparse._SubParsersAction[Parser]) -> None:
     up.add_argument("--http", metavar="HOST:PORT", help="serve control, health and metrics")
     up.add_argument("--http-token", metavar="FILE", help="file with the token for HTTP")
     up.add_argument("--loop", action="store_true", help="start files again at their end")
-    up.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override any setting; may be repeated",
-    )
+    add_overrides(up)
     up.add_argument(
         "--insecure",
         action="store_true",
@@ -105,7 +96,7 @@ def _add_up(actions: argparse._SubParsersAction[Parser]) -> None:
         engine=None, backend=None, record=None, fast=False, max_pixels=None, hwaccel=None
     )
     _add_folder(up)
-    up.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
+    add_quiet(up)
 
 
 def _add_join(actions: argparse._SubParsersAction[Parser]) -> None:
@@ -125,7 +116,7 @@ def _add_join(actions: argparse._SubParsersAction[Parser]) -> None:
     )
     _add_workers(join)
     _add_folder(join)
-    join.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
+    add_quiet(join)
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -236,16 +227,11 @@ def _workers(text: str, least: int) -> int:
 
 
 def _sayer(args: argparse.Namespace, level: str) -> Callable[[str], None]:
-    from streamprn.cli.console import configure_logging, stderr_console
+    from streamprn.cli.console import configure_logging, speaker, stderr_console
 
     console = stderr_console()
     configure_logging("debug" if args.verbose else level, console)
-
-    def say(text: str) -> None:
-        if not args.quiet:
-            console.print(text, markup=False, soft_wrap=True)
-
-    return say
+    return speaker(console, quiet=args.quiet)
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from streamprn.cli import report
-from streamprn.cli.console import configure_logging, console_on
+from streamprn.cli.console import configure_logging, console_on, speaker
 from streamprn.cli.signals import stop_on_signals
 from streamprn.cluster.driver import GRACE_S, LOST_RAY, Errand, drive
 from streamprn.errors import StreamPRNError
@@ -29,11 +29,7 @@ def main() -> int:
     _send_errors_to(errand.folder / "driver.log")
     console = console_on(os.fdopen(terminal, "w", closefd=False))
     configure_logging(errand.config.log.level, console)
-
-    def say(text: str) -> None:
-        if not errand.quiet:
-            console.print(text, markup=False, soft_wrap=True)
-
+    say = speaker(console, quiet=errand.quiet)
     try:
         return drive(errand, say, lambda hangup: stop_on_signals(grace_s=GRACE_S, on_hangup=hangup))
     except StreamPRNError as error:

@@ -12,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from streamprn.redact import redact_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
 _LEVELS = {
@@ -44,6 +46,16 @@ def console_on(file: TextIO) -> Console:
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     return console
+
+
+def speaker(console: Console, *, quiet: bool) -> Callable[[str], None]:
+    """Tells people what happens, a line each; nothing where it is to be `quiet`."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            console.print(text, markup=False, soft_wrap=True)
+
+    return say
 
 
 class _Messages:

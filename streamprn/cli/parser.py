@@ -9,13 +9,17 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from streamprn.errors import InputError
 
 __all__ = [
     "Parser",
+    "add_config_file",
     "add_everywhere",
+    "add_overrides",
+    "add_quiet",
     "number",
     "positive_float",
     "positive_int",
@@ -77,6 +81,30 @@ def add_everywhere(parser: argparse.ArgumentParser, flag: str, **options: Any) -
             # A default below would overwrite what was given above.
             default = argparse.SUPPRESS if index else False
             one.add_argument(flag, action="store_true", default=default, **options)
+
+
+def add_config_file(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`."""
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="settings (default: ./config.yaml if it exists)"
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`, as `overrides`."""
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="override any setting; may be repeated",
+    )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add `--quiet`."""
+    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
 
 
 def tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

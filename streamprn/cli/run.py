@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from streamprn.apps.progress import told_steps
 from streamprn.cli.face_options import add_max_pixels
 from streamprn.cli.memory import share_arenas
-from streamprn.cli.parser import Parser, positive_int
+from streamprn.cli.parser import (
+    Parser,
+    add_config_file,
+    add_overrides,
+    add_quiet,
+    positive_int,
+)
 from streamprn.cli.workers import number_of, run_workers
 from streamprn.errors import ConfigError, InputError
 
@@ -58,9 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         examples=_EXAMPLES,
     )
     parser.add_argument("source", metavar="SOURCE", nargs="*", help="what to read; see above")
-    parser.add_argument(
-        "--config", metavar="FILE", type=Path, help="settings (default: ./config.yaml if it exists)"
-    )
+    add_config_file(parser)
     parser.add_argument("--engine", metavar="NAME", help="engine bundle: a name or a folder")
     parser.add_argument("--backend", metavar="NAME", help="auto, openvino, onnxruntime or tensorrt")
     parser.add_argument("--bind", metavar="ADDRESS", help="where to publish, tcp://HOST:PORT")
@@ -96,18 +100,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="file with the token that requests over HTTP must bring",
     )
     parser.add_argument("--record", metavar="DIR", help="write every result below this folder")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override any setting; may be repeated",
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--write-config", metavar="FILE", type=Path, help="write a commented example and end"
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
+    add_quiet(parser)
     return parser
 
 

@@ -52,17 +52,13 @@ def run_workers(
         read_again: reads the configuration file; None where there is none.
         quiet: say nothing but warnings and errors.
     """
-    from streamprn.cli.console import configure_logging
+    from streamprn.cli.console import configure_logging, speaker
     from streamprn.cli.signals import stop_on_signals
     from streamprn.cluster.local import local_crew
     from streamprn.serve.service import Service
 
     configure_logging(config.log.level, console)
-
-    def say(text: str) -> None:
-        if not quiet:
-            console.print(text, markup=False, soft_wrap=True)
-
+    say = speaker(console, quiet=quiet)
     # The signals after Ray, which sets handlers of its own.
     with (
         Service(config, read_again) as service,

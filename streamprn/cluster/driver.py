@@ -193,12 +193,8 @@ def _shown(crew: Crew, fleet: Fleet, service: Service) -> dict[str, Any]:
         workers.append(
             {
                 "name": one.slot,
-                "pid": hello.pid,
-                "run": hello.run,
-                "backend": hello.backend.partition(" (")[0],
-                "endpoint": hello.endpoint,
+                **hello.shown(),
                 "server_key": hello.server_key,
-                "http": hello.url,
                 "cores": round(report.cores, 2) if report is not None else None,
                 "load_cores": round(load.get(one.slot, 0.0), 2),
             }

@@ -19,8 +19,9 @@ from streamprn.wire.proxy import Proxy
 if TYPE_CHECKING:
     from streamprn.cluster.crew import Crew
     from streamprn.config import Config
+    from streamprn.wire.bind import Access
 
-__all__ = ["check", "local_crew", "shares"]
+__all__ = ["check", "local_crew", "open_proxy", "shares"]
 
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
 
@@ -49,6 +50,26 @@ def shares(workers: int) -> list[tuple[int, ...]]:
     return [tuple(cores[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
+def open_proxy(config: Config, readers: Access) -> Proxy:
+    """The proxy on the public address of a configuration.
+
+    Args:
+        config: what to run.
+        readers: who may read; see `live.parts.access`.
+
+    Raises:
+        StreamPRNError: the address cannot be used.
+    """
+    settings = config.publish
+    return Proxy(
+        settings.bind,
+        send_hwm=settings.send_hwm,
+        curve=readers.keys,
+        allow=readers.allow,
+        heartbeat_s=settings.heartbeat_s,
+    )
+
+
 @contextlib.contextmanager
 def local_crew(
     config: Config, workers: int, on_event: Callable[[str], None]
@@ -63,17 +84,9 @@ def local_crew(
     Raises:
         StreamPRNError: the address or a key cannot be used.
     """
-    readers, settings = access(config), config.publish
+    readers = access(config)
     with contextlib.ExitStack() as opened:
-        proxy = opened.enter_context(
-            Proxy(
-                settings.bind,
-                send_hwm=settings.send_hwm,
-                curve=readers.keys,
-                allow=readers.allow,
-                heartbeat_s=settings.heartbeat_s,
-            )
-        )
+        proxy = opened.enter_context(open_proxy(config, readers))
         # Sockets in a folder of this user alone: nobody passes the proxy by.
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamprn-")))
         ray = _start(workers, opened)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from streamprn.cluster.desk import Desk
 from streamprn.cluster.driver import LOST_RAY, Errand
 from streamprn.cluster.folder import ClusterFolder, Process
+from streamprn.cluster.local import open_proxy
 from streamprn.cluster.process import Detached
 from streamprn.cluster.ray_node import START_S, Address, RayNode, end_ray, environment
 from streamprn.cluster.rpc import CallError, Calls, call
 from streamprn.errors import InputError, PublishError, StreamPRNError
 from streamprn.live.parts import access
-from streamprn.wire.proxy import Proxy
 
 if TYPE_CHECKING:
     import threading
@@ -91,20 +91,12 @@ def up(
     Raises:
         StreamPRNError: an address, a key or Ray cannot be used.
     """
-    readers, settings = access(config), config.publish
+    readers = access(config)
     need_ray()
     with contextlib.ExitStack() as opened:
         opened.enter_context(folder.taken())
         folder.note(AGENT, _this_process())
-        proxy = opened.enter_context(
-            Proxy(
-                settings.bind,
-                send_hwm=settings.send_hwm,
-                curve=readers.keys,
-                allow=readers.allow,
-                heartbeat_s=settings.heartbeat_s,
-            )
-        )
+        proxy = opened.enter_context(open_proxy(config, readers))
         opened.enter_context(Calls(folder.desk, Desk(proxy, folder)))
         token = folder.make_token()
         node = RayNode(folder, token, address, workers, address.host, head=True)
@@ -362,19 +354,14 @@ def _workers_here(folder: ClusterFolder) -> list[dict[str, Any]]:
     found = []
     for path in folder.workers:
         worker = Detached(path)
-        process = worker.process
-        if process is None:
+        if worker.process is None:
             continue
         with contextlib.suppress(CallError):
             hello = worker.call("hello")
             found.append(
                 {
                     "name": f"{folder.name()}/{path.name.removeprefix('worker-')}",
-                    "pid": process.pid,
-                    "run": hello.run,
-                    "backend": hello.backend.partition(" (")[0],
-                    "endpoint": hello.endpoint,
-                    "http": hello.url,
+                    **hello.shown(),
                     "streams": list(hello.streams),
                 }
             )

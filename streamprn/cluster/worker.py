@@ -49,6 +49,16 @@ class Hello:
     streams: tuple[str, ...] = ()
     server_key: str = ""
 
+    def shown(self) -> dict[str, Any]:
+        """What `streamprn cluster status` shows of it on every machine."""
+        return {
+            "pid": self.pid,
+            "run": self.run,
+            "backend": self.backend.partition(" (")[0],
+            "endpoint": self.endpoint,
+            "http": self.url,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

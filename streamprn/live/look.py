@@ -163,7 +163,7 @@ class LookLoop(Loop):
 
     def _has_work(self) -> bool:
         ended = self._streams.ended and not self._until_stopped
-        return self._stopping or ended or any(len(one.channel) for one in self._streams)
+        return self._stopping or ended or any(map(_has_frame, self._streams))
 
     def _companions(self, taken: Taken) -> Taken:
         """Frames of the other streams that arrive within `batch_wait_s`."""

@@ -48,7 +48,7 @@ class Stream:
         lock: held while something is published of it.
         gone: nothing is to be published of it any more.
         next_stats_ns: when its statistics are due; used by the finish loop alone.
-        turn: when it last had one; used by the look loop alone.
+        turn: of the look loop, in which it last had a frame; used by that alone.
         told_dead: whether it was said to be dead and not yet to be live again.
         told_full: whether it was said to have as many faces as may be.
     """
