@@ -54,10 +54,11 @@ imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
 # Many tests wait for sockets and clocks: two at a time take half as long. Those that hold something
-# to a time run first, with the machine to themselves.
+# to a time run first, with the machine to themselves. Two that calculate have one thread of BLAS
+# each: more would wait for each other in loops.
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest -m timed
-	$(BIN)/python -m pytest -m 'not timed' -n 2 --dist loadfile
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not timed' -n 2 --dist loadfile
 
 # MediaPipe 0.10.9 wants an older NumPy and OpenCV than ours: an environment of its own.
 peers: .venv-peers/.done .venv-peers-tasks/.done

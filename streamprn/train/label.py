@@ -22,6 +22,7 @@ from streamprn.pixels import limit_pixels, most_pixels
 from streamprn.train import correspondence, dataset
 from streamprn.train.fitting import Fit, LinearFit
 from streamprn.train.linear_model import LinearModel
+from streamprn.train.processes import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,9 @@ def _in_processes(todo: list[_Part], processes: int) -> Iterator[int]:
     with ProcessPoolExecutor(
         processes, get_context("spawn"), initializer=limit_pixels, initargs=(most_pixels(),)
     ) as pool:
-        yield from pool.map(_teach_part, todo)
+        with one_blas_thread():
+            counts = pool.map(_teach_part, todo)
+        yield from counts
 
 
 _teacher: Teacher | None = None

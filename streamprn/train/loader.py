@@ -7,6 +7,7 @@ from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
 from streamprn.errors import StreamPRNError
+from streamprn.train.processes import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,8 +44,9 @@ class Loader:
         ]
 
     def __enter__(self) -> Iterator[Batch]:
-        for worker in self._workers:
-            worker.start()
+        with one_blas_thread():
+            for worker in self._workers:
+                worker.start()
         return self._batches()
 
     def __exit__(self, *_: object) -> None:
