@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -194,7 +195,7 @@ _scratch = _Scratch()
 
 def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """A work array that this thread keeps between calls; its content is undefined."""
-    size = int(np.prod(shape))
+    size = prod(shape)
     buffer = _scratch.buffers.get(name)
     if buffer is None or buffer.size < size or buffer.dtype != dtype:
         buffer = _scratch.buffers[name] = np.empty(size, dtype)

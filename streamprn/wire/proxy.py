@@ -39,7 +39,7 @@ from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
 from streamprn.wire.inbound import EVERY_S
 from streamprn.wire.outlet import Outlet, SentParts
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
-from streamprn.wire.topics import kinds_wanted, parse_topic, topic
+from streamprn.wire.topics import HEARTBEAT, parse_topic, topic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,6 @@ _RECEIVE_HWM = 1000
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _RECONNECT_MS = 20
 _RECONNECT_MAX_MS = 500
-_STATUS = frozenset({Kind.STATUS})
 _KINDS = {kind.value: kind for kind in Kind}
 
 _log = logging.getLogger(__name__)
@@ -331,12 +330,9 @@ class Proxy:
         self._outlet.send(parts)
 
     def _take_subscriptions(self) -> None:
-        for _ in range(_TURN):
-            if not self._outlet.readable:
-                return
-            message = self._outlet.take()
-            if message is not None:
-                self._take(message)
+        messages, _ = self._outlet.take(_TURN)
+        for message in messages:
+            self._take(message)
 
     def _take(self, message: zmq.Frame) -> None:
         data = message.bytes
@@ -349,7 +345,7 @@ class Proxy:
         if data[:1] != b"\x01" or not self._subscriptions.add(prefix):
             self._outlet.counted.ignored += 1
             return
-        if kinds_wanted(PUBLISHER, (prefix,)) & _STATUS:
+        if HEARTBEAT.startswith(prefix):
             self._greetings.ask(PUBLISHER, Kind.STATUS)
         self._ask(prefix, known=known)
 
@@ -376,7 +372,8 @@ class Proxy:
             self._inlet.send(b"\x00")
         # What nobody subscribes to would go stale.
         for stream, kind in list(self._kept):
-            if kind not in self._subscriptions.kinds(stream):
+            asked = topic(stream, kind).startswith(prefix)
+            if asked and kind not in self._subscriptions.kinds(stream):
                 del self._kept[stream, kind]
 
     def _greeting(self, stream: str, kind: Kind) -> SentParts | None:

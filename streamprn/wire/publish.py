@@ -9,8 +9,9 @@ even while no frame passes. It also sends the heartbeats.
 
 Bounds. When a subscriber's queue is full, sending waits one millisecond, since a burst may just
 have outrun libzmq's thread. Then that subscriber is left out, without another wait, until it has
-read half of its queue. Subscriptions are taken in by turns of bounded length, and a peer that
-floods the publisher with them is disconnected (`streamprn.wire.subscriptions`).
+read half of its queue. Subscriptions are taken in by turns of bounded length with rests between
+them, what is not taken in waits in the subscriber, and a peer that floods the publisher with them
+is disconnected (`streamprn.wire.subscriptions`).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from streamprn.wire import (
     encode_frame,
     encode_stats,
     encode_topology,
-    kinds_wanted,
+    topic,
 )
 from streamprn.wire.address import is_local
 from streamprn.wire.allow import AllowList
@@ -50,6 +51,7 @@ from streamprn.wire.heartbeat import HEARTBEAT_S, Heartbeats
 from streamprn.wire.inbound import EVERY_S
 from streamprn.wire.outlet import Outlet
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
+from streamprn.wire.topics import streams_asked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +64,11 @@ __all__ = ["CurveKeys", "PublishCounters", "Publisher"]
 DEFAULT_BIND = "tcp://127.0.0.1:5870"
 
 #: Subscriptions taken in one turn: with a frame on its way out, and by the thread of their own.
-_TAKE_SENDING = 64
-_TAKE_IDLE = 256
+_TAKE_SENDING = 1
+_TAKE_IDLE = 64
+#: How long the thread rests after a turn that left some waiting, in turns: frames go first.
+_REST_TURNS = 3.0
+_MAX_REST_S = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -317,9 +322,12 @@ class Publisher:
                 with self._lock:
                     if self._closed:
                         return
+                    began = time.perf_counter()
                     more = self._take_subscriptions(_TAKE_IDLE)
                     self._greetings.send()
                     pause = 0.0 if more else 0.002 if self._greetings else EVERY_S
+                if more:
+                    time.sleep(min(_MAX_REST_S, _REST_TURNS * (time.perf_counter() - began)))
                 self._outlet.inbound.check()
                 if time.monotonic_ns() >= beat_ns:
                     beat_ns = max(beat_ns, time.monotonic_ns() - self._heartbeats.interval_ns)
@@ -339,33 +347,31 @@ class Publisher:
 
     def _take_subscriptions(self, limit: int) -> bool:
         """Take in so many subscriptions at most, with the lock held; whether more may wait."""
-        changed = more = False
-        for _ in range(limit):
-            more = self._outlet.readable
-            if not more:
-                break
-            message = self._outlet.take()
-            changed |= message is not None and self._take(message)
-        if changed:
-            self._wanted = {}
+        messages, more = self._outlet.take(limit)
+        for message in messages:
+            self._take(message)
         return more
 
-    def _take(self, message: zmq.Frame) -> bool:
-        """Note one subscription; whether it was one that may match a topic."""
+    def _take(self, message: zmq.Frame) -> None:
         data = message.bytes
         prefix = data[1:]
+        overflowed = self._subscriptions.full
         if data[:1] == b"\x00":
             self._subscriptions.discard(prefix)
-            return True
-        if self._budgets is not None:
-            self._budgets.spend_message(message)
-        if data[:1] != b"\x01" or not self._subscriptions.add(prefix):
-            self._outlet.counted.ignored += 1
-            return False
-        for stream in (PUBLISHER, *self._streams):
-            for kind in kinds_wanted(stream, (prefix,)) & GREETED:
-                self._greetings.ask(stream, kind)
-        return True
+        else:
+            if self._budgets is not None:
+                self._budgets.spend_message(message)
+            if data[:1] != b"\x01" or not self._subscriptions.add(prefix):
+                self._outlet.counted.ignored += 1
+                return
+            for stream in streams_asked(prefix, (PUBLISHER, *self._streams)):
+                for kind in GREETED:
+                    if topic(stream, kind).startswith(prefix):
+                        self._greetings.ask(stream, kind)
+        if self._subscriptions.full != overflowed:
+            self._wanted = {}
+        for stream in streams_asked(prefix, self._wanted):
+            del self._wanted[stream]
 
     def _greeting(self, stream: str, kind: Kind) -> Parts | None:
         if kind not in self._subscriptions.kinds(stream):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 
 from streamprn.errors import InputError, WireError
 from streamprn.records import PUBLISHER, Kind
@@ -51,6 +51,15 @@ def parse_topic(data: bytes) -> tuple[str, str]:
     if match is None:
         raise WireError(f"topic {data[:80]!r} is not <stream>/<kind>")
     return match[1].decode("ascii"), match[2].decode("ascii")
+
+
+def streams_asked(prefix: bytes, streams: Collection[str]) -> list[str]:
+    """Those of the streams of which a subscription may match some topic."""
+    name, slash, _ = prefix.partition(b"/")
+    asked = name.decode("ascii", "replace")
+    if slash:
+        return [asked] if asked in streams else []
+    return [stream for stream in streams if stream.startswith(asked)]
 
 
 def kinds_wanted(stream: str, subscriptions: Iterable[bytes]) -> frozenset[Kind]:

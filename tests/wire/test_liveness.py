@@ -8,7 +8,6 @@ import threading
 import time
 
 import pytest
-import zmq
 
 from streamprn import Publisher, Subscriber
 from streamprn.apps import watch
@@ -16,7 +15,6 @@ from streamprn.errors import ConfigError, InputError
 from streamprn.records import PUBLISHER, Kind, SourceState, SourceStatus
 from streamprn.wire import StatusMessage
 from streamprn.wire.subscribe import Life
-from streamprn.wire.subscriptions import Subscriptions
 from tests.support.wire import eventually, make_result, with_seq
 
 LOOPBACK = "tcp://127.0.0.1:*"
@@ -236,59 +234,3 @@ def test_watch_shows_no_stale_face_of_a_stream_that_stalled():
     stale = board.lines(message.received_ns + 2_100_000_000)[0]
     assert "yaw=" in fresh and "faces=1" in fresh
     assert not any(f"{key}=" in stale for key in ("yaw", "faces", "age"))
-
-
-@pytest.mark.parametrize("name", [b"\x01cam1/mesh", b"\x01cam%d/mesh"])
-def test_a_peer_that_floods_with_subscriptions_is_cut_off_and_the_others_go_on(name, caplog):
-    with (
-        Publisher(LOOPBACK) as publisher,
-        zmq.Context() as context,
-        context.socket(zmq.XSUB) as flooder,
-        Subscriber(publisher.endpoint, "cam1/face") as subscriber,
-    ):
-        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RECONNECT_IVL, -1)):
-            flooder.setsockopt(option, value)
-        flooder.connect(publisher.endpoint)
-        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE})
-        for number in range(20_000):
-            flooder.send(name % number if b"%" in name else name)
-        for seq in range(50):
-            publisher.publish(with_seq(make_result("cam1"), seq))
-            assert subscriber.receive(2).seq == seq
-        eventually(lambda: "floods the publisher" in caplog.text, 20)
-        # What it asked for is forgotten with it, and a later subscriber gets what it asks for.
-        eventually(lambda: publisher.wanted("cam1") == {Kind.FACE}, 20)
-        with Subscriber(publisher.endpoint, "late/depth"):
-            eventually(lambda: publisher.wanted("late") == {Kind.DEPTH}, 10)
-
-
-def test_more_prefixes_than_are_kept_make_everything_wanted_until_they_are_taken_back():
-    kept = Subscriptions(limit=3)
-    for name in (b"a/face", b"b/face", b"c/face", b"d/mesh", b"e/mesh"):
-        assert kept.add(name)
-    assert kept.full
-    assert kept.kinds("d") == frozenset(Kind)
-    kept.discard(b"d/mesh")
-    assert kept.kinds("e") == frozenset(Kind)
-    kept.discard(b"e/mesh")
-    assert not kept.full
-    assert (kept.kinds("a"), kept.kinds("e")) == ({Kind.FACE}, frozenset())
-
-
-@pytest.mark.parametrize("prefix", [b"/face", b"cam 1", b"cam1/nothing", b"x" * 98, b"\xff"])
-def test_prefixes_that_match_no_topic_are_not_kept(prefix):
-    kept = Subscriptions()
-    assert not kept.add(prefix)
-    assert len(kept) == 0
-
-
-def test_an_excess_that_was_asked_for_twice_is_taken_back_at_once():
-    """Each request is reported, and the last one's end alone."""
-    known = Subscriptions(limit=1)
-    known.add(b"a/face")
-    for _ in range(3):
-        known.add(b"b/face")
-    assert known.full
-    known.discard(b"b/face")
-    assert not known.full
-    assert known.kinds("a") == {Kind.FACE}
