@@ -173,8 +173,9 @@ def _target_of(
         case SourceKind.RTSP:
             found = uri, None, _rtsp_options(config)
         case SourceKind.STREAM:
-            # FFmpeg looks at five seconds of it otherwise, for streams that begin late.
-            found = uri, None, {"analyzeduration": str(_MICROSECONDS)}
+            # FFmpeg looks at five seconds of it otherwise, for streams that begin late, and at 20
+            # pictures for their rate.
+            found = uri, None, {"analyzeduration": str(_MICROSECONDS), "fpsprobesize": "3"}
         case SourceKind.HTTP | SourceKind.PIPE:
             found = uri, None, {}
         case SourceKind.LAVFI:

@@ -91,6 +91,11 @@ class Playback:
         """An address is opened, which may take memory."""
         self._growth.begin(MAX_OPENING_BYTES)
 
+    @property
+    def codec_changed(self) -> bool:
+        """Whether the last connection ended since its video went on in another codec."""
+        return self._liveness.has_changed
+
     def end_session(self) -> None:
         """A connection is over, and all that it took is freed."""
         self._growth.give_back()
@@ -122,7 +127,7 @@ class Playback:
     def pump(self, container: InputContainer, stream: VideoStream, pacer: Pacer | None) -> str:
         """Decode every packet; return why the packets ended, "" for a regular end."""
         before = self._delivery.taken
-        self._liveness.begin()
+        self._liveness.begin(may_change=container.format.name == "mpegts")
         most = packet_bytes(stream.codec_context.width, stream.codec_context.height)
         self._growth.begin(most)
         self._reading = True
@@ -249,6 +254,7 @@ class Playback:
                 self._liveness.note_refused()
             return
         for frame in frames:
+            self._liveness.note_output()
             if frame.is_corrupt:
                 self._counters.corrupt += 1
             else:

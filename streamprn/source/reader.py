@@ -334,6 +334,8 @@ class SourceReader:
             # What worked before may work again: a server forgets its users while it starts.
             for_good = isinstance(refusal, (CredentialsError, InputError)) and not self._played
             delay = backoff.next_s(refused=self._is_lasting(refusal), for_good=for_good)
+            if self._playback.codec_changed:
+                delay = 0.0  # it was there a moment ago
             cause = f"{cause}; next try in {delay:.1f} s"
             self._report(SourceState.RECONNECTING, cause, attempt)
             if self._gate.sleep(delay):
