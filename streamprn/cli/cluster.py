@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamprn.cli.parser import Parser, add_config_file, add_overrides, add_quiet
-from streamprn.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from streamprn.cluster.folder import ClusterFolder
+    from streamprn.config import Config
 
-DEFAULT_ADDRESS = "127.0.0.1:6379"
 #: All workers of all machines end, then Ray.
 GRACE_S = 60.0
 
@@ -31,8 +30,8 @@ streamprn cluster up --config cameras.yaml --http 127.0.0.1:8088
 streamprn cluster up --config cameras.yaml --address 10.0.0.5:6379
 # on another machine, with the file `token` of the head's folder:
 streamprn cluster join 10.0.0.5:6379 --token-file token
-streamprn cluster status
-streamprn cluster down
+streamprn cluster status --config cameras.yaml
+streamprn cluster down --config cameras.yaml
 """
 _UP = """\
 Be the head: read the configuration, publish, and run workers here and on the machines that join.
@@ -67,6 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "workers that were left by a program that was killed.",
     )
     for action in (status, down):
+        add_config_file(action)
         _add_folder(action)
     return parser
 
@@ -75,16 +75,14 @@ def _add_up(actions: argparse._SubParsersAction[Parser]) -> None:
     up = actions.add_parser("up", help="be the head of a cluster", description=_UP)
     up.add_argument("source", metavar="SOURCE", nargs="*", help="as for `streamprn run`")
     add_config_file(up)
-    up.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        default=DEFAULT_ADDRESS,
-        help="where machines join (default: %(default)s)",
-    )
+    up.add_argument("--address", metavar="HOST:PORT", help="where machines join")
     up.add_argument("--bind", metavar="ADDRESS", help="where to publish, tcp://HOST:PORT")
     up.add_argument("--http", metavar="HOST:PORT", help="serve control, health and metrics")
     up.add_argument("--http-token", metavar="FILE", help="file with the token for HTTP")
     up.add_argument("--loop", action="store_true", help="start files again at their end")
+    up.add_argument(
+        "--record", metavar="DIR", help="write every result below this folder, where it is made"
+    )
     add_overrides(up)
     up.add_argument(
         "--insecure",
@@ -92,9 +90,7 @@ def _add_up(actions: argparse._SubParsersAction[Parser]) -> None:
         help="let other machines join or read without encryption, or publish to everybody",
     )
     _add_workers(up)
-    up.set_defaults(
-        engine=None, backend=None, record=None, fast=False, max_pixels=None, hwaccel=None
-    )
+    up.set_defaults(engine=None, backend=None, fast=False, max_pixels=None, hwaccel=None)
     _add_folder(up)
     add_quiet(up)
 
@@ -133,7 +129,8 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
         "--folder",
         metavar="DIR",
         type=Path,
-        help="what this machine keeps of the cluster (default: STREAMPRN_HOME/cluster)",
+        help="what this machine keeps of the cluster (default: that of the configuration, else "
+        "STREAMPRN_HOME/cluster)",
     )
 
 
@@ -149,25 +146,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    from streamprn.cli.run import config_from, settings_file
+    from streamprn.cli.run import settings_file
     from streamprn.cli.signals import stop_on_signals
     from streamprn.cluster import machines
     from streamprn.cluster.ray_node import Address, check_exposure
 
-    config = config_from(args)
-    if config.record.dir is not None:
-        raise InputError("record.dir works in one process", hint="leave it out")
+    config = _settings(args)
     workers = _workers(args.workers, least=0)
-    address = Address.parse(args.address, "--address")
+    named = "--address" if args.address else "cluster.address"
+    address = Address.parse(config.cluster.address, named)
     check_exposure(address, insecure=args.insecure)
     say = _sayer(args, config.log.level)
-    read_again = partial(config_from, args) if settings_file(args) is not None else None
+    read_again = partial(_settings, args) if settings_file(args) is not None else None
     hangups = threading.Event()
     with stop_on_signals(grace_s=GRACE_S, on_hangup=hangups.set) as stop:
         return machines.up(
             config,
             read_again,
-            _folder(args),
+            _folder(args, config),
             address,
             workers,
             stop,
@@ -175,6 +171,17 @@ def _up(args: argparse.Namespace) -> int:
             say,
             quiet=args.quiet,
         )
+
+
+def _settings(args: argparse.Namespace) -> Config:
+    """Those of the file and the flags; recordings go to the same folder on every machine."""
+    from streamprn.cli.run import config_from
+    from streamprn.live.parts import with_recordings
+
+    config = config_from(args)
+    if args.address:
+        config = config.with_overrides({"cluster.address": args.address}, where="--address")
+    return with_recordings(config)
 
 
 def _join(args: argparse.Namespace) -> int:
@@ -199,7 +206,7 @@ def _join(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     from streamprn.cluster.machines import status
 
-    found = status(_folder(args))
+    found = status(_folder(args, _file(args)))
     text = json.dumps(found, indent=2) if args.json else "\n".join(_lines(found))
     sys.stdout.write(text + "\n")
     return 0
@@ -208,14 +215,24 @@ def _status(args: argparse.Namespace) -> int:
 def _down(args: argparse.Namespace) -> int:
     from streamprn.cluster.machines import down
 
-    sys.stdout.write(down(_folder(args)) + "\n")
+    sys.stdout.write(down(_folder(args, _file(args))) + "\n")
     return 0
 
 
-def _folder(args: argparse.Namespace) -> ClusterFolder:
+def _file(args: argparse.Namespace) -> Config | None:
+    """The configuration, where it may tell which folder is meant."""
+    from streamprn.cli.run import settings_file
+    from streamprn.config import load_config
+
+    path = None if args.folder else settings_file(args)
+    return None if path is None else load_config(path)
+
+
+def _folder(args: argparse.Namespace, config: Config | None = None) -> ClusterFolder:
     from streamprn.cluster.folder import ClusterFolder, default_folder
 
-    return ClusterFolder(args.folder or default_folder())
+    given = args.folder or (config and config.cluster.folder)
+    return ClusterFolder(Path(given) if given else default_folder())
 
 
 def _workers(text: str, least: int) -> int:

@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if workers > 1:
         from streamprn.cluster.local import check
 
-        check(config, workers, args.max_frames)
+        check(workers, args.max_frames)
         return run_workers(config, workers, console, read_again, quiet=args.quiet)
     configure_logging(config.log.level, console, json_run=_json_run(config, ""))
     with (

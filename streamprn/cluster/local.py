@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamprn.errors import InputError
-from streamprn.live.parts import access
+from streamprn.live.parts import access, with_recordings
 from streamprn.wire.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["check", "local_crew", "open_proxy", "shares"]
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
 
 
-def check(config: Config, workers: int, max_frames: int | None) -> None:
+def check(workers: int, max_frames: int | None) -> None:
     """Refuse what several workers cannot do.
 
     Raises:
@@ -34,11 +34,10 @@ def check(config: Config, workers: int, max_frames: int | None) -> None:
     """
     if find_spec("ray") is None:
         raise InputError(f"--workers {workers} needs ray", hint="pip install 'streamprn[cluster]'")
-    for name, given in {"--max-frames": max_frames, "record.dir": config.record.dir}.items():
-        if given is not None:
-            raise InputError(
-                f"{name} works with one worker", hint="leave it out, or say --workers 1"
-            )
+    if max_frames is not None:
+        raise InputError(
+            "--max-frames works with one worker", hint="leave it out, or say --workers 1"
+        )
 
 
 def shares(workers: int) -> list[tuple[int, ...]]:
@@ -82,9 +81,9 @@ def local_crew(
         on_event: told of workers that come and go, in words.
 
     Raises:
-        StreamPRNError: the address or a key cannot be used.
+        StreamPRNError: the address, a key or the folder of recordings cannot be used.
     """
-    readers = access(config)
+    readers, recorded = access(config), with_recordings(config)
     with contextlib.ExitStack() as opened:
         proxy = opened.enter_context(open_proxy(config, readers))
         # Sockets in a folder of this user alone: nobody passes the proxy by.
@@ -107,7 +106,7 @@ def local_crew(
 
         def launch(slot: str) -> Any:
             bind = f"ipc://{folder}/{slot}-{next(starts)}"
-            return actor.remote(config_of_worker(config, bind), cores[int(slot)])
+            return actor.remote(config_of_worker(recorded, bind), cores[int(slot)])
 
         crew = Crew(lambda: slots, launch, proxy, on_event)
         opened.callback(crew.close)

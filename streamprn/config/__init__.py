@@ -15,11 +15,12 @@ from streamprn.config.schema import (
     TrackConfig,
     load_config,
 )
-from streamprn.config.service import HttpConfig, LogConfig
+from streamprn.config.service import ClusterConfig, HttpConfig, LogConfig
 from streamprn.config.source import SourceConfig
 
 __all__ = [
     "Address",
+    "ClusterConfig",
     "Config",
     "DetectConfig",
     "EngineConfig",

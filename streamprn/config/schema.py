@@ -10,7 +10,7 @@ from streamprn.config import convert
 from streamprn.config.address import stream_names
 from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import about, setting
-from streamprn.config.service import HttpConfig, LogConfig
+from streamprn.config.service import ClusterConfig, HttpConfig, LogConfig
 from streamprn.config.source import SourceConfig
 from streamprn.records import FRAME_KINDS, Kind
 
@@ -314,6 +314,9 @@ class Config(Checked):
     http: HttpConfig = field(
         default_factory=HttpConfig,
         metadata=about("The control interface: streams, health, metrics and pictures over HTTP"),
+    )
+    cluster: ClusterConfig = field(
+        default_factory=ClusterConfig, metadata=about("`streamprn cluster`: several machines")
     )
     log: LogConfig = field(default_factory=LogConfig, metadata=about("Messages on standard error"))
 

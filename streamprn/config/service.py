@@ -1,4 +1,4 @@
-"""Settings of what is around the engine: the control interface, the log."""
+"""Settings of what is around the engine: the control interface, other machines, the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from streamprn.config.checked import NOT_EMPTY, Checked
 from streamprn.config.rules import setting
 
-__all__ = ["HttpConfig", "LogConfig"]
+__all__ = ["ClusterConfig", "HttpConfig", "LogConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,22 @@ class HttpConfig(Checked):
     )
     max_viewers: int = setting(
         8, "Most pictures and films served at a time", unit="viewers", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig(Checked):
+    """The head of a cluster of machines."""
+
+    address: str = setting(
+        "127.0.0.1:6379",
+        "Address of the head, HOST:PORT, which other machines join",
+        pattern=NOT_EMPTY,
+    )
+    folder: str | None = setting(
+        None,
+        "Folder for what this machine keeps of the cluster; null is STREAMPRN_HOME/cluster",
+        pattern=NOT_EMPTY,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,22 @@ def _withheld(config: Config) -> frozenset[Kind]:
         Kind.BLENDSHAPES: config.geometry.blendshapes,
     }
     return frozenset(kind for kind, offer in offered.items() if not offer)
+
+
+def with_recordings(config: Config) -> Config:
+    """The settings for several processes that record: their folder is there, and named in full.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    settings = config.record
+    if settings.dir is None:
+        return config
+    from streamprn.wire.record import prepare
+
+    folder = Path(settings.dir).absolute()
+    prepare(folder, [Kind(kind) for kind in settings.kinds])
+    return replace(config, record=replace(settings, dir=str(folder)))
 
 
 def recorders(config: Config, topology: Topology) -> list[Recorder]:

@@ -82,6 +82,26 @@ class _Removed(NamedTuple):
     stream: str
 
 
+def prepare(folder: Path, kinds: Sequence[Kind]) -> None:
+    """Make the folder of a recording; see `Recorder`.
+
+    Raises:
+        InputError: it cannot be made, or nothing of the kinds can stand alone.
+    """
+    if kinds and not set(kinds) - FACE_DETAILS:
+        raise InputError(
+            f"record.kinds: {' and '.join(kinds)} stand in the messages of other kinds",
+            hint="add face",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be used for recordings: {error.strerror}",
+            hint="name another folder",
+        ) from error
+
+
 class Recorder:
     """Writes every result below a folder; a sink of the pipeline.
 
@@ -109,15 +129,11 @@ class Recorder:
         mesh_format: MeshFormat = "float32",
         limits: Limits | None = None,
     ) -> None:
+        prepare(folder, kinds)
         self.wanted = frozenset(kinds)
         self._folder = folder
         self._topology = topology
         self._kinds = tuple(kind for kind in kinds if kind not in FACE_DETAILS)
-        if kinds and not self._kinds:
-            raise InputError(
-                f"record.kinds: {' and '.join(kinds)} stand in the messages of other kinds",
-                hint="add face",
-            )
         self._mesh_format: MeshFormat = mesh_format
         self._limits = limits or Limits()
         self._run = secrets.token_hex(8)
@@ -128,13 +144,6 @@ class Recorder:
         self._items: deque[_Item | _Removed] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be used for recordings: {error.strerror}",
-                hint="name another folder",
-            ) from error
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
 

@@ -18,6 +18,27 @@ def test_where_no_cluster_runs_there_is_nothing_to_show_or_to_end(streamprn, act
     assert "no cluster runs here" in done.error
 
 
+@pytest.mark.parametrize("action", ["status", "down"])
+def test_the_configuration_says_which_cluster_is_meant(streamprn, action, tmp_path):
+    (tmp_path / "config.yaml").write_text("cluster: {folder: there}\n")
+    (tmp_path / "c.yaml").write_text("cluster: {folder: elsewhere}\n")
+    for words, folder in (
+        ((), "there"),
+        (("--config", "c.yaml"), "elsewhere"),
+        (("--config", "c.yaml", "--folder", "given"), "given"),
+    ):
+        done = streamprn("cluster", action, *words)
+        assert done.code == 2
+        assert f"no cluster runs here ({tmp_path / folder})" in done.error
+
+
+def test_an_address_of_the_configuration_that_is_none_is_named(streamprn, tmp_path):
+    (tmp_path / "c.yaml").write_text(CONFIG + "cluster: {address: nonsense}\n")
+    done = streamprn("cluster", "up", "--config", "c.yaml")
+    assert done.code == 2
+    assert "cluster.address nonsense: expected HOST:PORT" in done.error
+
+
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999"])
 def test_an_address_that_is_none_is_named(streamprn, config, address):
     for words in (("up", "--config", config, "--address", address), ("join", address)):
@@ -73,10 +94,14 @@ def test_a_folder_that_others_can_write_to_is_refused(streamprn, tmp_path):
     assert "others own it or can write to it" in done.error
 
 
-def test_recordings_and_numbers_of_workers_that_cannot_be_are_refused(streamprn, config):
+def test_numbers_of_workers_that_cannot_be_are_refused(streamprn, config):
     done = streamprn("cluster", "up", "--config", config, "--workers", "many")
     assert done.code == 2
     assert "--workers many" in done.error
-    done = streamprn("cluster", "up", "--config", config, "--set", "record.dir=r")
+
+
+def test_a_folder_for_recordings_that_cannot_be_is_refused(streamprn, config, tmp_path):
+    folder = tmp_path / config / "below"
+    done = streamprn("cluster", "up", "--config", config, "--record", folder)
     assert done.code == 2
-    assert "record.dir" in done.error
+    assert f"{folder}: cannot be used for recordings" in done.error

@@ -19,6 +19,8 @@ from streamprn import Subscriber
 from streamprn.cluster.folder import ClusterFolder
 from streamprn.cluster.machines import status
 from streamprn.errors import InputError
+from streamprn.wire import record
+from streamprn.wire.segments import recordings
 from tests.cluster.conftest import PICTURE, Program, faces_of, program, read, wait_for
 from tests.serve.conftest import Client
 
@@ -48,11 +50,13 @@ class Cluster:
         sources = "".join(f"- {{uri: '{PICTURE}', name: {name}}}\n" for name in "ab")
         (folder / "c.yaml").write_text(
             f"publish: {{bind: '{self.endpoint}'}}\n"
-            f"http: {{bind: '{self.url.removeprefix('http://')}'}}\nsources:\n{sources}"
+            f"http: {{bind: '{self.url.removeprefix('http://')}'}}\n"
+            f"cluster: {{address: '{self.address}', folder: h}}\nrecord: {{dir: recordings}}\n"
+            f"sources:\n{sources}"
         )
 
     def up(self):
-        words = ("--config", "c.yaml", "--workers", "1", "--folder", "h", "--address", self.address)
+        words = ("--config", "c.yaml", "--workers", "1")
         return Program(self.folder, "cluster", "up", *words, name="up.log")
 
     def join(self):
@@ -144,7 +148,7 @@ def shared(tmp_path_factory):
         one.machine = one.join()
         yield one
         assert one.machine.end() == 0
-        assert one.command("down", "--folder", "h").returncode == 0
+        assert one.command("down", "--config", "c.yaml").returncode == 0
         assert one.head.process.wait(30) == 0
         left = processes_of(one.folder)
     finally:
@@ -214,10 +218,18 @@ def test_streams_of_two_machines_come_from_one_address(cluster):
         assert read(friend, 10, bool)
 
 
+def test_every_machine_records_its_streams(cluster):
+    cluster.ready()
+    folder = cluster.folder / "recordings"
+    wait_for(lambda: set(recordings(folder)) >= {"a", "b"}, 10)
+    last = {stream: recordings(folder)[stream][-1] for stream in "ab"}
+    wait_for(lambda: all(len(list(record.read(path))) > 2 for path in last.values()), 10)
+
+
 def test_status_shows_machines_workers_and_streams_on_each_machine(cluster):
     cluster.ready()
     head, machine = cluster.names()
-    text = cluster.command("status", "--folder", "h").stdout
+    text = cluster.command("status", "--config", "c.yaml").stdout
     for part in (cluster.endpoint, cluster.url, f"{head}/0", f"{machine}/0", "live", "OpenVINO"):
         assert part in text
     assert all(one["cores"] is not None for one in cluster.status()["workers"])

@@ -17,7 +17,7 @@ import pytest
 
 from streamprn import Subscriber
 from streamprn.source.sample_clip import make_clip
-from streamprn.wire import StatusMessage
+from streamprn.wire import StatusMessage, record, segments
 from tests.support.wire import eventually
 
 pytestmark = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workers")
     clip = make_clip(folder / "a.mp4").uri
     command = [sys.executable, "-m", "streamprn", "run", "--workers", "2", "--loop", clip]
-    command += [str(folder / "b.mp4"), "--bind", "tcp://127.0.0.1:*"]
+    command += [str(folder / "b.mp4"), "--bind", "tcp://127.0.0.1:*", "--record", "recordings"]
     (folder / "b.mp4").write_bytes((folder / "a.mp4").read_bytes())
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stderr=log, stdout=log, cwd=folder)
@@ -139,3 +139,24 @@ def test_streams_of_a_killed_worker_go_on_elsewhere_within_five_seconds(running)
         changes = [a for a, b in itertools.pairwise(order) if a != b]
         assert len(changes) == len(set(changes))
     assert any(message.run != runs[message.stream] for _, message in after)
+
+
+@pytest.mark.timeout(200)
+def test_every_worker_records_its_streams_and_one_that_took_over_goes_on(running):
+    folder = running.log.parent / "recordings"
+
+    def runs_of(stream):
+        """Of the frames in each file, in order, down to the last whole message."""
+        found = [
+            {one.run for one in record.read(path)} for path in segments.segments(folder / stream)
+        ]
+        return list(itertools.chain.from_iterable(found))
+
+    eventually(lambda: all(runs_of(stream) for stream in "ab"), 10)
+    pid, url = running.workers()[1]
+    (stream,) = streams_of(url)[:1]
+    before = runs_of(stream)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(runs_of(stream)) > len(before), 30)
+    assert len(set(runs_of(stream))) == len(runs_of(stream))
+    assert runs_of(stream)[: len(before)] == before
