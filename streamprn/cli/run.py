@@ -21,6 +21,7 @@ from streamprn.cli.parser import (
 )
 from streamprn.cli.workers import number_of, run_workers
 from streamprn.errors import ConfigError, InputError
+from streamprn.memory import settle
 
 if TYPE_CHECKING:
     import threading
@@ -241,6 +242,7 @@ def _run(
             control = f"; control on {service.url}" if service.serves else ""
             said = f"publishing on {pipeline.endpoint}; {pipeline.backend}{control}; Ctrl-C ends"
             _say(console, said)
+        settle()
         one = len(config.sources) == 1 and not service.serves
         with _live(console, pipeline, quiet=args.quiet) as say, _failure_told_once(one=one):
             summary = pipeline.run(

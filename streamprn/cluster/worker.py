@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from streamprn.config.convert import plain
 from streamprn.errors import StreamPRNError
+from streamprn.memory import settle
 from streamprn.serve.listen import read_token
 from streamprn.serve.problems import Problem, ProblemError, problem_of
 
@@ -116,6 +117,7 @@ class Worker:
         file = config.http.token_file
         self._token = None if file is None else read_token(Path(file))
         self._failure: BaseException | None = None
+        settle()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._thread.start()
 

@@ -10,6 +10,7 @@ import av
 
 from streamprn.config.address import SourceKind
 from streamprn.errors import SourceRefusedError
+from streamprn.memory import collect
 from streamprn.records import SourceState
 from streamprn.source.growth import MAX_OPENING_BYTES, Growth, packet_bytes
 from streamprn.source.liveness import Liveness, Sign
@@ -98,6 +99,8 @@ class Playback:
 
     def end_session(self) -> None:
         """A connection is over, and all that it took is freed."""
+        self._delivery.video = None
+        collect()
         self._growth.give_back()
 
     def start_session(self) -> None:

@@ -20,6 +20,7 @@ from streamprn.errors import (
     SourceRefusedError,
     StreamPRNError,
 )
+from streamprn.memory import collect
 from streamprn.records import SourceState, SourceStatus
 from streamprn.redact import redact_text
 from streamprn.source.content import Content
@@ -182,7 +183,9 @@ class SourceReader:
             _log.error("source %s: unexpected error\n%s", self.address.name, trace)
             self._report(SourceState.FAILED, f"unexpected {type(error).__name__}: {error}")
         finally:
+            self._delivery.video = None
             self.channel.close()
+            collect()
 
     def _must_leave_off(self) -> bool:
         self._playback.note_silence()

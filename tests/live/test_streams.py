@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
+from streamprn import memory
 from streamprn.config import Config, SourceConfig
 from streamprn.errors import ConfigError, InputError, SourceError
 from streamprn.live.pipeline import Pipeline
@@ -45,6 +48,38 @@ def running(engine, detector, sink=None, **mapping):
             thread.join(10)
             assert not thread.is_alive()
             assert failed == []
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """The garbage collector as in a service, and no rest between two collections."""
+    monkeypatch.setattr(memory, "_COLLECT_EVERY_S", 0.0)
+    monkeypatch.setattr(memory, "_next_s", 0.0)
+    before = gc.get_threshold()
+    gc.set_threshold(0)  # what is freed is freed by `collect`
+    memory.settle()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("kind", ["film", "camera"])
+def test_nothing_is_left_of_streams_that_were_removed(engine, detector, clips, settled, kind):
+    sink = Collector(Kind.FACE)
+    with (
+        RtspServer([clips.still().path]) as server,
+        running(engine, detector, sink) as pipeline,
+    ):
+        for number in range(6):
+            uri = server.url if kind == "camera" else clips.still().uri
+            name = pipeline.streams.add(SourceConfig(uri, name=f"guest{number}"))
+            eventually(lambda name=name: name in names(sink))
+            pipeline.streams.remove(name)
+            sink.results.clear()
+        left = Counter(type(one).__name__ for one in gc.get_objects())
+        # The last ones may be on their way.
+        assert left["SourceReader"] <= 2
+        assert left["VideoCodecContext"] <= 2
 
 
 def names(sink):
