@@ -152,9 +152,11 @@ def against(peer: str, clip: Path) -> str:
 
 def publishing() -> str:
     """The table of `benchmarks/publish.py`."""
-    script = Path(__file__).with_name("publish.py")
-    command = [sys.executable, str(script), "--json"]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [sys.executable, "-m", "benchmarks.publish", "--json"]
+    root = Path(__file__).parent.parent
+    printed = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, cwd=root
+    ).stdout
     rows = [
         [
             one["kind"].replace("floor-", "bare sockets, size of a "),

@@ -8,8 +8,8 @@ nothing else, unless --busy adds a thread that holds the interpreter lock most o
 "floor" is the same sizes over bare pyzmq sockets, without StreamPRN: what this machine and its
 other work allow at the moment. Compare with it, and repeat on a quiet machine.
 
-    python benchmarks/publish.py
-    python benchmarks/publish.py --kinds mesh --rates 30 --seconds 10 --mesh-format int16
+    python -m benchmarks.publish
+    python -m benchmarks.publish --kinds mesh --rates 30 --seconds 10 --mesh-format int16
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from typing import Any
 import numpy as np
 import zmq
 
-from streamprn.records import FaceResult, Frame, FrameImage, FrameResult, Kind, Pose, Roi
+from streamprn.records import FrameImage, FrameResult, Kind
 from streamprn.wire import Parts, encode_faces, encode_frame
 from streamprn.wire.publish import Publisher
 from streamprn.wire.subscribe import Subscriber
+from tests.support.wire import make_result as with_one_face
 
 VERTICES = 55_792
 FLOOR = "floor"
@@ -41,20 +42,9 @@ FLOOR = "floor"
 
 def make_result(vertices: int = VERTICES) -> FrameResult:
     """One frame of 640x480 with one face of random vertices."""
-    rng = np.random.default_rng(0)
-    now = time.monotonic_ns()
+    one = with_one_face(vertices=vertices)
     image = FrameImage.from_rgb(np.zeros((480, 640, 3), np.uint8))
-    face = FaceResult(
-        id=1,
-        score=0.99,
-        box_xyxy=np.array([200, 100, 420, 380], np.float32),
-        roi=Roi(310, 240, 400, 0.1),
-        vertices=rng.uniform(0, 300, (vertices, 3)).astype(np.float32),
-        landmarks=rng.uniform(0, 300, (68, 3)).astype(np.float32),
-        pose=Pose(np.eye(3), 1.0, np.zeros(3), 0.0, 0.0, 0.0, np.array([1.0, 0.0, 0.0, 0.0])),
-    )
-    frame = Frame("bench", 0, image, 0, now, now, time.time_ns())
-    return FrameResult(frame, (face,), now, now)
+    return replace(one, frame=replace(one.frame, stream="bench", image=image))
 
 
 def subscribe(endpoint: str, kind: str, count: int) -> None:
@@ -139,7 +129,7 @@ def _counts(rate: float, options: argparse.Namespace) -> tuple[int, int]:
 
 
 def _reader(endpoint: str, kind: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--subscribe", endpoint]
+    command = [sys.executable, "-m", "benchmarks.publish", "--subscribe", endpoint]
     command += ["--kinds", kind, "--count", str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

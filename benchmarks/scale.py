@@ -1,7 +1,7 @@
 """What a stream costs, a topic weighs and a proxy carries; what follows for many cameras.
 
-python benchmarks/scale.py            prints the tables of docs/scale.md
-python benchmarks/scale.py --write    writes them there, in about three minutes
+python -m benchmarks.scale            prints the tables of docs/scale.md
+python -m benchmarks.scale --write    writes them there, in about three minutes
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from streamprn.records import FRAME_KINDS, FrameResult, Kind
 from streamprn.source.sample_clip import draw, encode, make_clip, place
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
-BEGIN = "<!-- tables: begin, by `python benchmarks/scale.py --write` -->"
+BEGIN = "<!-- tables: begin, by `python -m benchmarks.scale --write` -->"
 END = "<!-- tables: end -->"
 FPS = 30
 STREAMS = 4
