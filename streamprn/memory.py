@@ -12,6 +12,9 @@ from typing import Final
 __all__ = ["collect", "give_back", "process_bytes", "settle"]
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_COLLECT_EVERY_S: Final = 1.0
+
+_next_s = 0.0
 
 
 def process_bytes() -> int:
@@ -32,18 +35,14 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-_COLLECT_EVERY_S: Final = 1.0
-_next_s = 0.0
-
-
 def settle() -> None:
     """Say that what lives now lives on: for a program, when all its parts are open.
 
     The garbage collector looks through everything only where there is a quarter more than before,
     and the 170,000 objects of an engine take it a tenth of a second, in which nothing else runs.
     Left out of that, the rest takes it some milliseconds, and `collect` can be called at any time.
+    What is garbage now stays: some ten objects, not worth that tenth of a second at the start.
     """
-    gc.collect()
     gc.freeze()
 
 

@@ -153,7 +153,7 @@ def _up(args: argparse.Namespace) -> int:
 
     config = _settings(args)
     workers = _workers(args.workers, least=0)
-    named = "--address" if args.address else "cluster.address"
+    named = "cluster.address" if args.address is None else "--address"
     address = Address.parse(config.cluster.address, named)
     check_exposure(address, insecure=args.insecure)
     say = _sayer(args, config.log.level)
@@ -179,7 +179,7 @@ def _settings(args: argparse.Namespace) -> Config:
     from streamprn.live.parts import with_recordings
 
     config = config_from(args)
-    if args.address:
+    if args.address is not None:
         config = config.with_overrides({"cluster.address": args.address}, where="--address")
     return with_recordings(config)
 

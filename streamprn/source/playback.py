@@ -99,12 +99,17 @@ class Playback:
 
     def end_session(self) -> None:
         """A connection is over, and all that it took is freed."""
+        self.let_go()
+        self._growth.give_back()
+
+    def let_go(self) -> None:
+        """Nothing more comes of the stream that was played."""
         self._delivery.video = None
         collect()
-        self._growth.give_back()
 
     def start_session(self) -> None:
         """A connection is made; its first frame makes the source live."""
+        self._liveness.begin()
         self.live_since_ns = None
         self._without_pictures = False
 

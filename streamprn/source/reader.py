@@ -20,7 +20,6 @@ from streamprn.errors import (
     SourceRefusedError,
     StreamPRNError,
 )
-from streamprn.memory import collect
 from streamprn.records import SourceState, SourceStatus
 from streamprn.redact import redact_text
 from streamprn.source.content import Content
@@ -183,9 +182,8 @@ class SourceReader:
             _log.error("source %s: unexpected error\n%s", self.address.name, trace)
             self._report(SourceState.FAILED, f"unexpected {type(error).__name__}: {error}")
         finally:
-            self._delivery.video = None
             self.channel.close()
-            collect()
+            self._playback.let_go()
 
     def _must_leave_off(self) -> bool:
         self._playback.note_silence()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
+import av
 import pytest
 
 from benchmarks.rig.places import clip_of_codec
@@ -79,6 +80,31 @@ def test_a_camera_that_changes_its_codec_in_mid_stream_is_connected_again(clip, 
             assert len(player.take(10, timeout=6)) == 10
 
 
+def test_a_server_that_goes_after_its_codec_changed_is_asked_rarely(clip, play, tmp_path):
+    films = [clip.path, clip_of_codec(tmp_path, clip.path)]
+    data = b"".join(_as_ts(film, tmp_path) for film in films)
+    port = free_port()
+    with _Slowly(data, port):
+        player = play(f"tcp://127.0.0.1:{port}", stall_timeout_s=2.0)
+        cause = player.wait_for(SourceState.RECONNECTING, timeout=8).cause
+        assert cause.startswith("no picture for ")
+    tries = player.states.count(SourceState.CONNECTING)
+    time.sleep(1.0)
+    assert player.states.count(SourceState.CONNECTING) - tries < 6
+
+
+def _as_ts(film, folder):
+    path = folder / "part.ts"
+    with av.open(str(film)) as source, av.open(str(path), "w", format="mpegts") as out:
+        video = source.streams.video[0]
+        copy = out.add_stream_from_template(video)
+        for packet in source.demux(video):
+            if packet.dts is not None:
+                packet.stream = copy
+                out.mux(packet)
+    return path.read_bytes()
+
+
 @pytest.mark.timed
 def test_silence_while_waiting_for_a_key_frame_is_a_stall(clip, play):
     with RtspServer([clip.path], first=10) as server:
@@ -92,7 +118,6 @@ def test_silence_while_waiting_for_a_key_frame_is_a_stall(clip, play):
 
 def test_sound_that_goes_on_does_not_hide_a_video_that_stopped(clip, play, tmp_path):
     """FFmpeg hands out no packet of the video, and never has to wait for long."""
-    import av
     import numpy as np
 
     path = tmp_path / "sound.ts"
