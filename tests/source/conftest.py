@@ -80,6 +80,20 @@ class Player:
             time.sleep(0.005)
         raise AssertionError(f"never {state}: {self.reports}")
 
+    def wait_for_cause(self, words: str, timeout: float = 8.0) -> None:
+        """Wait until a report has given a cause with these words."""
+        end = time.monotonic() + timeout
+        while not any(words in report.cause for report in list(self.reports)):
+            assert time.monotonic() < end, f"never {words!r}: {self.reports}"
+            time.sleep(0.005)
+
+    def wait_for_tries(self, count: int, timeout: float = 8.0) -> None:
+        """Wait until connecting has begun so many times."""
+        end = time.monotonic() + timeout
+        while self.states.count(SourceState.CONNECTING) < count:
+            assert time.monotonic() < end, f"fewer than {count} tries: {self.reports}"
+            time.sleep(0.005)
+
     @property
     def states(self) -> list[SourceState]:
         return [report.state for report in self.reports]
@@ -87,7 +101,7 @@ class Player:
     def stop(self) -> float:
         """Stop; return the seconds that it took."""
         began = time.monotonic()
-        assert self.reader.stop(1.0), "the reader's thread is stuck"
+        assert self.reader.stop(5.0), "the reader's thread is stuck"
         return time.monotonic() - began
 
 

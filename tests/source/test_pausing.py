@@ -205,6 +205,7 @@ def test_resuming_does_not_wait_for_the_delay_between_connections(clip, play):
 # -- stopping ------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("live", [False, True], ids=["file", "network"])
 def test_stopping_while_paused_takes_no_time(clip, play, live):
     with RtspServer([clip.path]) as server:

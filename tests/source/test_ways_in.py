@@ -77,6 +77,7 @@ def test_a_stream_over_udp_plays_and_comes_back_with_a_new_encoder(clip, play):
     assert again[0].pts_ns > first[-1].pts_ns
 
 
+@pytest.mark.timed
 def test_nothing_on_a_udp_port_is_said(play):
     port = free_port(socket.SOCK_DGRAM)
     player = play(f"udp://127.0.0.1:{port}", open_timeout_s=0.3)
@@ -196,6 +197,7 @@ def test_a_pipe_that_falls_silent_is_said_to_stall_and_goes_on(play, tmp_path):
     assert player.states == [connecting, live, stalled, live, SourceState.ENDED]
 
 
+@pytest.mark.timed
 def test_stopping_does_not_wait_for_a_silent_pipe(play, tmp_path):
     fifo = tmp_path / "camera.fifo"
     os.mkfifo(fifo)
