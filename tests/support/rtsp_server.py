@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import av
 
+_TURNS = 10
 _CLOCK = 90_000
 _PAYLOAD = 1400
 _REALM = "camera"
@@ -188,17 +189,27 @@ class RtspServer:
 
     async def _unlisten(self) -> None:
         if self._server is not None:
+            # A connection that was accepted just now is lost unclosed if its server closes before
+            # it has a transport, some turns later.
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await self._pass_turns()
             self._server.close()
             self._server = None
-            # Connections that were accepted just now are no clients yet.
-            await asyncio.sleep(0.02)
         await self._drop()
 
     async def _drop(self) -> None:
+        await self._pass_turns()
         clients = list(self._clients)
         for client in clients:
             client.task.cancel()
         await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+        await self._pass_turns()
+
+    async def _pass_turns(self) -> None:
+        """Let what was accepted become a client, and what was aborted close."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -233,12 +244,13 @@ class _Client:
         self.sequence = 0
 
     async def close(self) -> None:
+        # First of all: what is awaited below may be cancelled, by who drops a client that leaves.
+        self.writer.transport.abort()
+        if self.udp is not None:
+            self.udp.close()
         if self.player is not None:
             self.player.cancel()
             await asyncio.gather(self.player, return_exceptions=True)
-        if self.udp is not None:
-            self.udp.close()
-        self.writer.transport.abort()
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self.writer.wait_closed()
 
