@@ -50,10 +50,10 @@ __all__ = ["Proxy", "ProxyCounters", "Upstream"]
 
 #: Messages taken from one side before the other is looked at.
 _TURN = 64
-#: Seconds between two turns of subscriptions while more wait. A publisher takes in 15,000 a second:
+#: Between two turns of subscriptions while more wait. A publisher takes in 15,000 a second:
 #: what is passed on faster waits there for longer than those who asked for it stay, and before what
 #: others ask for. Here it waits in the connection of who asks.
-_SUBSCRIPTIONS_EVERY_S = 0.0064
+_SUBSCRIPTIONS_EVERY_NS = 6_400_000
 #: Messages that wait for the thread, of each publisher.
 _RECEIVE_HWM = 1000
 #: Longest message of a publisher.
@@ -273,12 +273,11 @@ class Proxy:
     # --- the thread -------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        resting = zmq.Poller()
+        resting, poller = zmq.Poller(), zmq.Poller()
         for one in (self._inlet, self._wake_read):
             resting.register(one, zmq.POLLIN)
-        poller = zmq.Poller()
-        for one in (self._inlet, self._outlet.socket, self._wake_read):
             poller.register(one, zmq.POLLIN)
+        poller.register(self._outlet.socket, zmq.POLLIN)
         rest_ns = 0
         interval_ns = self._heartbeats.interval_ns
         beat_ns = time.monotonic_ns() + interval_ns
@@ -294,7 +293,7 @@ class Proxy:
             self._take_messages()
             began = time.monotonic_ns()
             if began >= rest_ns and self._take_subscriptions():
-                rest_ns = began + round(_SUBSCRIPTIONS_EVERY_S * 1e9)
+                rest_ns = began + _SUBSCRIPTIONS_EVERY_NS
             self._greetings.send()
             self._outlet.inbound.check()
             if time.monotonic_ns() >= beat_ns:

@@ -46,7 +46,7 @@ def degrees_between(one: np.ndarray, other: np.ndarray) -> float:
     st.floats(-75, 75), st.floats(-35, 35), st.floats(-180, 180),
     st.floats(2, 20), st.floats(-0.5, 0.5), st.floats(-0.4, 0.4),
 )  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_face_is_found_where_it_was(yaw, pitch, roll, away, x, y):
     rotation = pose.rotation_from_euler(yaw, pitch, roll)
     eyes = away * SIZE * np.array([x, y, 1.0])

@@ -33,7 +33,7 @@ def quaternions():
 
 
 @given(quaternions())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pose_of_a_rotated_canonical_shape_is_that_rotation(quaternion):
     rotation = Rotation.from_quat(quaternion).as_matrix()
     found = pose.estimate(frame_vertices(rotation), REFERENCE)
@@ -77,7 +77,7 @@ def test_euler_signs_are_those_of_the_picture():
 
 
 @given(yaw=angle, pitch=st.floats(-89, 89), roll=st.floats(-179, 179))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_euler_angles_survive_the_rotation_matrix(yaw, pitch, roll):
     rotation = pose.rotation_from_euler(yaw, pitch, roll)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
@@ -89,7 +89,7 @@ def test_euler_angles_survive_the_rotation_matrix(yaw, pitch, roll):
 
 
 @given(pitch=angle, roll=angle, sign=st.sampled_from([-90, 90]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_gimbal_lock_still_gives_the_rotation(pitch, roll, sign):
     rotation = pose.rotation_from_euler(sign, pitch, roll)
     back = pose.rotation_from_euler(*pose.euler_from_rotation(rotation))
@@ -109,7 +109,7 @@ def test_a_level_profile_has_neither_pitch_nor_roll(yaw, size):
 
 
 @given(quaternions())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_quaternion_of_a_rotation(quaternion):
     rotation = Rotation.from_quat(quaternion)
     expected = rotation.as_quat(canonical=True, scalar_first=True)
@@ -131,7 +131,7 @@ def test_pose_is_its_numpy_twin_on_a_noisy_shape():
 
 
 @given(quaternions(), st.integers(0, 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mirrored_input_gives_no_reflection(quaternion, axis):
     mirror = np.ones(3)
     mirror[axis] = -1
@@ -173,7 +173,7 @@ def test_far_away_coordinates_keep_their_precision():
 
 
 @given(hnp.arrays(np.float32, (6, 3), elements=st.floats(width=32)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pose_of_anything_is_finite(vertices):
     canonical = np.array(
         [[0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0.5, 0.5, 0.5]], np.float32

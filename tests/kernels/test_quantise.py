@@ -18,7 +18,7 @@ SUBNORMAL = float(np.finfo(np.float32).tiny)
 @example(np.full((5, 3), 3.25, np.float32))
 @example(np.array([[3.4028235e38, -3.4028235e38, np.nan], [-3.4028235e38, 1, 2]], np.float32))
 @example(np.float32([[0, 1, -1], [65534, 32768, 0.5], [1, 2, 0], [3, 4, 0], [np.inf, 5, 0]]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_quantising_is_its_numpy_twin_bit_by_bit(vertices):
     for ours, theirs in zip(quantise(vertices), reference.quantise(vertices), strict=True):
         assert ours.dtype == theirs.dtype
@@ -32,7 +32,7 @@ def test_quantising_many_vertices_is_its_numpy_twin_bit_by_bit():
 
 
 @given(hnp.arrays(np.float32, (12, 3), elements=st.floats(-1e5, 1e5, width=32)))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_quantisation_errs_by_half_a_step_at_most(vertices):
     steps, scale, offset = quantise(vertices)
     assert steps.dtype == np.int16
@@ -42,7 +42,7 @@ def test_quantisation_errs_by_half_a_step_at_most(vertices):
 
 
 @given(hnp.arrays(np.float32, (7, 3), elements=st.floats(width=32)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_quantisation_of_anything_is_finite(vertices):
     _, scale, offset = quantise(vertices)
     assert np.isfinite(scale).all()

@@ -30,7 +30,7 @@ def flat_grid(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     height=st.integers(1, 22),
     width=st.integers(1, 26),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_depth_and_rasterise_are_their_numpy_twin(seed, spread, height, width):
     rng = np.random.default_rng(seed)
     centre = rng.uniform(-4, 28, (24, 1, 3))
@@ -66,7 +66,7 @@ def test_a_grid_is_watertight_and_its_plane_exact(cells, shift):
 
 
 @given(seed=st.integers(0, 2**31), cells=st.sampled_from([5, 30, 90]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_crumpled_grid_has_no_holes(seed, cells):
     rng = np.random.default_rng(seed)
     vertices, triangles = flat_grid(cells, cells)
@@ -167,7 +167,7 @@ def test_a_triangle_far_beyond_the_frame_covers_it():
     height=st.integers(1, 9),
     width=st.integers(1, 9),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_vertices_give_finite_depth_or_background(vertices, height, width):
     triangles = np.int32([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 4, 8], [2, 2, 7]])
     drawn = raster.rasterise(vertices, triangles, height, width)
@@ -187,7 +187,7 @@ def test_no_triangles_give_an_empty_image():
     height=st.integers(1, 40),
     threads=st.integers(2, 5),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_image_is_the_same_bit_for_bit_for_any_number_of_threads(seed, spread, height, threads):
     rng = np.random.default_rng(seed)
     centre = rng.uniform(-4, 44, (60, 1, 3))

@@ -48,7 +48,7 @@ def test_a_face_towards_the_camera_has_normals_towards_it(face):
 
 
 @given(hnp.arrays(np.float32, (8, 3), elements=st.floats(width=32)))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_normals_and_visibility_of_anything_are_sound(vertices):
     triangles = np.int32([[0, 1, 2], [2, 3, 4], [5, 6, 7], [0, 5, 5]])
     found = normals.vertex_normals(vertices, triangles)
@@ -172,7 +172,7 @@ def test_render_without_colours_is_refused(face):
 
 
 @given(hnp.arrays(np.float32, (6, 3), elements=st.floats(width=32)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_colours_of_any_vertices_on_a_single_pixel_are_that_pixel(vertices):
     image = np.array([[[9, 80, 200]]], np.uint8)
     assert (sampling.vertex_colours(image, vertices) == [9, 80, 200]).all()

@@ -146,7 +146,7 @@ def test_control_points_of_another_operator_are_refused():
     values=hnp.arrays(np.float32, (90, 4), elements=st.floats(width=32)),
     matrix=hnp.arrays(np.float32, (2, 3), elements=st.floats(width=32)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_restoring_from_any_control_points_is_finite(values, matrix):
     vertices, box = uv.restore_control(values, make_operator(), matrix)
     assert np.isfinite(vertices).all()
@@ -179,7 +179,7 @@ def test_restore_with_bounds_gives_the_box_of_its_vertices(face):
     values=hnp.arrays(np.float32, (9, 3), elements=st.floats(width=32)),
     matrix=hnp.arrays(np.float32, (2, 3), elements=st.floats(width=32)),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_restore_and_bounds_of_anything_are_finite(values, matrix):
     maps = np.zeros((256, 256, 3), np.float32)
     texel = np.arange(9, dtype=np.int32)

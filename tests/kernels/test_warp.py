@@ -71,7 +71,7 @@ def planes_of(rgb: np.ndarray, *, full_range: bool, bt709: bool, padding: int = 
     cy=st.floats(-20, 70),
     border=st.sampled_from(["zero", "replicate"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_warp_rgb_is_its_numpy_twin(scale, roll, cx, cy, border):
     image = noise(48, 64)
     matrix = similarity(scale, roll, cx, cy)
@@ -96,7 +96,7 @@ def test_warp_agrees_with_opencv():
 
 
 @given(scale=st.floats(0.7, 1.3), roll=st.floats(-3.2, 3.2))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_warp_then_inverse_warp_returns_the_image(scale, roll):
     image = smooth(96, 96)
     matrix = similarity(scale, roll, 47.5, 47.5, 96)
@@ -159,7 +159,7 @@ def test_a_matrix_that_is_not_finite_gives_black(value):
     width=st.integers(1, 5),
     border=st.sampled_from(["zero", "replicate"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_affine_map_of_a_tiny_image_gives_grey_levels(matrix, height, width, border):
     image = noise(height, width)
     matrix = np.array(matrix, np.float32).reshape(2, 3)

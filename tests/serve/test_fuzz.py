@@ -21,7 +21,6 @@ from tests.serve.conftest import PICTURE
 EXAMPLES = int(os.environ.get("STREAMPRN_FUZZ", "150"))
 fuzz = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -72,27 +72,27 @@ class Player:
 
     def wait_for(self, state: SourceState, timeout: float = 8.0) -> SourceStatus:
         """Wait until a state has been reported; return the first report of it."""
+        return self._first(lambda report: report.state is state, str(state), timeout)
+
+    def wait_for_cause(self, words: str, timeout: float = 8.0) -> SourceStatus:
+        """Wait until a report has given a cause with these words; return the first that did."""
+        return self._first(lambda report: words in report.cause, repr(words), timeout)
+
+    def _first(
+        self, wanted: Callable[[SourceStatus], bool], name: str, timeout: float
+    ) -> SourceStatus:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             for report in list(self.reports):
-                if report.state is state:
+                if wanted(report):
                     return report
             time.sleep(0.005)
-        raise AssertionError(f"never {state}: {self.reports}")
+        raise AssertionError(f"never {name}: {self.reports}")
 
-    def wait_for_cause(self, words: str, timeout: float = 8.0) -> None:
-        """Wait until a report has given a cause with these words."""
-        end = time.monotonic() + timeout
-        while not any(words in report.cause for report in list(self.reports)):
-            assert time.monotonic() < end, f"never {words!r}: {self.reports}"
-            time.sleep(0.005)
-
-    def wait_for_tries(self, count: int, timeout: float = 8.0) -> None:
-        """Wait until connecting has begun so many times."""
-        end = time.monotonic() + timeout
-        while self.states.count(SourceState.CONNECTING) < count:
-            assert time.monotonic() < end, f"fewer than {count} tries: {self.reports}"
-            time.sleep(0.005)
+    @property
+    def tries(self) -> int:
+        """How often connecting has begun."""
+        return self.states.count(SourceState.CONNECTING)
 
     @property
     def states(self) -> list[SourceState]:
@@ -101,7 +101,7 @@ class Player:
     def stop(self) -> float:
         """Stop; return the seconds that it took."""
         began = time.monotonic()
-        assert self.reader.stop(5.0), "the reader's thread is stuck"
+        assert self.reader.stop(1.0), "the reader's thread is stuck"
         return time.monotonic() - began
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from streamprn.records import SourceState
 from streamprn.source.timing import Timeline
+from tests.support.clips import remux
 
 RATE = 25
 STEP_NS = 40_000_000
@@ -79,14 +80,7 @@ def test_a_clock_that_falls_back_goes_on(clips, play, tmp_path, form):
     """Two recordings in one file: the second begins at zero again."""
     parts = []
     for number in range(2):
-        part = tmp_path / f"{number}.{form}"
-        source = clips.still(frames=10).path
-        with av.open(str(source)) as given, av.open(str(part), "w", format=form) as out:
-            stream = out.add_stream_from_template(given.streams.video[0])
-            for packet in given.demux(video=0):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    out.mux(packet)
+        part = remux(clips.still(frames=10).path, tmp_path / f"{number}.{form}", format=form)
         parts.append(part.read_bytes())
     whole = tmp_path / "both.ts"
     whole.write_bytes(b"".join(parts))

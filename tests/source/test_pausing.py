@@ -12,6 +12,7 @@ import pytest
 
 from streamprn.records import SourceState
 from tests.support.rtsp_server import BlackHole, RtspServer
+from tests.support.wire import eventually
 
 LIVE, PAUSED, CONNECTING = SourceState.LIVE, SourceState.PAUSED, SourceState.CONNECTING
 PAUSE_S = 0.6
@@ -194,12 +195,10 @@ def test_resuming_does_not_wait_for_the_delay_between_connections(clip, play):
     player = play(f"rtsp://127.0.0.1:{port}/x", backoff_initial_s=30, backoff_max_s=60)
     player.wait_for(SourceState.RECONNECTING)
     pause(player)
-    count = player.states.count(CONNECTING)
+    count = player.tries
     player.reader.resume()
-    end = time.monotonic() + 1
-    while player.states.count(CONNECTING) == count and time.monotonic() < end:
-        time.sleep(0.01)
-    assert player.states.count(CONNECTING) == count + 1
+    eventually(lambda: player.tries > count, 1)
+    assert player.tries == count + 1
 
 
 # -- stopping ------------------------------------------------------------------------------------

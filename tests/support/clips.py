@@ -5,18 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 
 from streamprn.source.sample_clip import Clip, astronaut, draw, encode, make_clip, place, wander
 
-__all__ = ["Clip", "ClipStore", "astronaut", "draw", "encode", "place", "transform_points"]
+__all__ = [
+    "Clip",
+    "ClipStore",
+    "astronaut",
+    "draw",
+    "encode",
+    "place",
+    "remux",
+    "transform_points",
+]
 
 
 def transform_points(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply a `(2, 3)` transform to points `(N, 2)`."""
     return points @ transform[:, :2].T + transform[:, 2]
+
+
+def remux(clip: Path, path: Path, **container: Any) -> Path:
+    """Copy a clip's encoded video into another container, which is as `av.open` takes it."""
+    with av.open(str(clip)) as source, av.open(str(path), "w", **container) as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+    return path
 
 
 class ClipStore:

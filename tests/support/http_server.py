@@ -12,9 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-import av
 import cv2
 import numpy as np
+
+from tests.support.clips import remux
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -173,14 +174,4 @@ def write_hls(clip: Path, folder: Path, segment_s: int = 1) -> Path:
     """Cut an MP4 clip into an HLS playlist `live.m3u8` with MPEG-TS segments in `folder`."""
     playlist = folder / "live.m3u8"
     options = {"hls_time": str(segment_s), "hls_list_size": "0"}
-    with (
-        av.open(str(clip)) as source,
-        av.open(str(playlist), "w", format="hls", options=options) as target,
-    ):
-        stream = source.streams.video[0]
-        copy = target.add_stream_from_template(stream)
-        for packet in source.demux(stream):
-            if packet.dts is not None:
-                packet.stream = copy
-                target.mux(packet)
-    return playlist
+    return remux(clip, playlist, format="hls", options=options)

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import av
 
+#: Of the event loop: more than a connection takes to become a client, and to close.
 _TURNS = 10
 _CLOCK = 90_000
 _PAYLOAD = 1400
@@ -199,7 +200,6 @@ class RtspServer:
         await self._drop()
 
     async def _drop(self) -> None:
-        await self._pass_turns()
         clients = list(self._clients)
         for client in clients:
             client.task.cancel()

@@ -51,6 +51,7 @@ def publisher_behind_a_proxy():
         yield publisher, proxy.endpoint
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("house", [publisher_alone, publisher_behind_a_proxy])
 def test_beside_a_flooder_who_comes_later_is_heard_and_no_backlog_outlives_it(house):
     with (

@@ -276,7 +276,7 @@ def test_messages_of_peers_that_are_no_subscriptions_are_counted_and_ignored(pub
 
 def test_publishing_from_several_threads_at_once_keeps_messages_whole():
     with (
-        Publisher("tcp://127.0.0.1:*", send_hwm=1000) as publisher,
+        Publisher(LOOPBACK, heartbeat_s=60, send_hwm=1000) as publisher,
         Subscriber(publisher.endpoint, newest=False, receive_hwm=1000) as subscriber,
     ):
         eventually(lambda: publisher.wanted("s0"))

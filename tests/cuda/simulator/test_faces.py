@@ -67,7 +67,7 @@ def test_quantised_vertices_are_those_of_numpy_bit_by_bit(scene, restored):
 
 
 @given(hnp.arrays(np.float32, (4, 3), elements=st.floats(-1e9, 1e9, width=32)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_the_vertices_are_their_steps_are_those_of_numpy(vertices):
     settled = vertices.copy()
     settled[:, 2] -= vertices[:, 2].min()

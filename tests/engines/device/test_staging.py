@@ -17,7 +17,7 @@ def stage(nbytes):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     cx=st.floats(-500, 2000), cy=st.floats(-500, 2000), side=st.floats(1, 4000),
     roll=st.floats(-4, 4), width=st.integers(1, 1921), height=st.integers(1, 1081),
