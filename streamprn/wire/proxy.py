@@ -289,6 +289,8 @@ class Proxy:
                 resting.poll(min(pause_ms, (rest_ns - now) // 1_000_000 + 1))
             else:
                 poller.poll(pause_ms)
+            with contextlib.suppress(BlockingIOError):
+                self._wake_read.recv(4096)
             self._take_notes()
             self._take_messages()
             began = time.monotonic_ns()
@@ -303,8 +305,6 @@ class Proxy:
         self._outlet.attempt(self._heartbeat(), zmq.DONTWAIT)
 
     def _take_notes(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake_read.recv(4096)
         while self._notes:
             try:
                 self._notes.popleft()()
@@ -315,7 +315,10 @@ class Proxy:
         for _ in range(_TURN):
             if not int(self._inlet.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 return
-            self._pass_on(self._inlet.recv_multipart(zmq.DONTWAIT, copy=False))
+            parts = self._inlet.recv_multipart(zmq.DONTWAIT, copy=False)
+            # A stream may have been assigned, and then this sent, since the notes were looked at.
+            self._take_notes()
+            self._pass_on(parts)
 
     def _pass_on(self, parts: list[zmq.Frame]) -> None:
         name = parts[0].bytes

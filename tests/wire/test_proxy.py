@@ -13,7 +13,7 @@ import zmq
 
 from streamprn import Publisher, Subscriber
 from streamprn.records import Kind, SourceState, SourceStatus
-from streamprn.wire import StatusMessage, TopologyMessage
+from streamprn.wire import StatsMessage, StatusMessage, TopologyMessage
 from streamprn.wire.bind import CurveKeys
 from streamprn.wire.proxy import Proxy, Upstream
 from streamprn.wire.subscribe import Life
@@ -249,6 +249,18 @@ def test_publishers_that_encrypt_and_others_that_do_not_are_read_side_by_side(tm
             eventually(lambda s=stream, p=publisher: p.wanted(s) == {Kind.FACE})
             publisher.publish(make_result(stream, 1))
         assert {m.stream for m in received(subscriber, 3)} == {"cam1", "cam2", "cam3"}
+
+
+def test_what_is_sent_once_a_stream_is_assigned_is_never_fenced(two):
+    first = two.publishers[0]
+    with two.subscriber("s") as subscriber:
+        eventually(lambda: first.wanted("s0"))
+        for number in range(1500):
+            two.proxy.assign(f"s{number}", first.run)
+            first.publish_stats(f"s{number}", {"fps": 30.0})
+            while not isinstance(message := subscriber.receive(5), StatsMessage):
+                assert message is not None
+            assert message.stream == f"s{number}"
 
 
 def test_a_publisher_that_is_connected_again_is_read_once(two):
