@@ -23,6 +23,7 @@ import numpy as np
 
 from streamprn.kernels import (
     blocks,
+    looks,
     normals,
     patches,
     pose,
@@ -108,7 +109,12 @@ def _looks() -> None:
     points = np.ones((4, 2), np.float32)
     half = np.zeros((SIDE // 2, SIDE // 2), np.uint8)
     patches.means_yuv(YuvPlanes(np.zeros((SIDE, SIDE), np.uint8), half, half), points, 1.0)
-    patches.means_rgb(np.zeros((SIDE, SIDE, 3), np.uint8), points, 1.0)
+    colours = patches.means_rgb(np.zeros((SIDE, SIDE, 3), np.uint8), points, 1.0)
+    vertices, _ = _mesh()
+    carriers, crop = np.eye(4, dtype=np.float32), np.eye(2, 3, dtype=np.float32)
+    _, weights, _ = looks.place(carriers, vertices, vertices, (0, 0, 1), crop, (SIDE, SIDE), 0.0)
+    looks.normalise(colours[0], weights)
+    looks.likeness(colours, weights, colours, weights)
 
 
 def _stillness() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamprn.kernels import patches
+from streamprn.kernels import looks, patches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,19 +67,12 @@ class Signature:
         The weighted correlation of the luma of the points that both show, less the mean distance
         of their chroma, as a part of what tells two skins apart.
         """
-        weights = self.weights * other.weights
-        total = float(weights.sum())
-        if total < _LEAST * weights.size * _GRAZING:
+        total, correlation, levels = looks.likeness(
+            self.colours, self.weights, other.colours, other.weights
+        )
+        if total < _LEAST * self.weights.size * _GRAZING:
             return -1.0
-        weights = weights / np.float32(total)
-        one, two = self.colours[0], other.colours[0]
-        one = one - weights @ one
-        two = two - weights @ two
-        square = float(weights @ (one * one)) * float(weights @ (two * two))
-        correlation = float(weights @ (one * two)) / max(square, 1e-12) ** 0.5
-        apart = self.colours[1:] - other.colours[1:]
-        levels = float(weights @ np.sqrt((apart * apart).sum(axis=0)))
-        return float(max(correlation - levels / _COLOUR_LEVELS, -1.0))
+        return max(correlation - levels / _COLOUR_LEVELS, -1.0)
 
     def mixed(self, other: Signature, part: float) -> Signature:
         """This one, moved towards another by a part."""
@@ -107,15 +100,15 @@ class SignatureGrid:
         disc = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
         disc = disc[(disc**2).sum(axis=1) <= 0.9]
         points = centre + half * disc
-        self._weights = _thin_plate(pins[:, :2], points).astype(np.float32)
+        self._carriers = np.ascontiguousarray(_thin_plate(pins[:, :2], points), np.float32)
         size = np.sqrt(((pins - pins.mean(axis=0)) ** 2).sum(axis=1).mean())
         self._reach = _REACH * 2 * float(half[1] / size) / (_SIDE - 1)
-        self._normals = _normals(pins, points, 0.01 * half[1]).astype(np.float32)
+        self._normals = np.ascontiguousarray(_normals(pins, points, 0.01 * half[1]), np.float32)
 
     @property
     def count(self) -> int:
         """N."""
-        return len(self._weights)
+        return len(self._carriers)
 
     def take(self, image: FrameImage, frame_from_crop: Float32, look: Look) -> Signature | None:
         """The signature of a face.
@@ -128,20 +121,22 @@ class SignatureGrid:
         Returns:
             None where too little of it is in the frame, or the frame's pixels are on a GPU.
         """
-        points = self._weights @ look.landmarks[:, :2]
-        weights = np.clip(self._normals @ np.array(look.fit.facing, np.float32), 0, 1)
-        weights[weights < _GRAZING] = 0
-        in_frame = (points @ frame_from_crop[:, :2].T + frame_from_crop[:, 2]).astype(np.float32)
-        weights *= ((in_frame >= 0) & (in_frame < (image.width, image.height))).all(axis=1)
-        total = float(weights.sum())
+        points, weights, total = looks.place(
+            self._carriers,
+            self._normals,
+            look.landmarks,
+            look.fit.facing,
+            frame_from_crop,
+            (image.width, image.height),
+            _GRAZING,
+        )
         if not total > _LEAST * self.count:
             return None
         scale = float(np.hypot(frame_from_crop[0, 0], frame_from_crop[1, 0]))
-        colours = _colours(image, in_frame, self._reach * scale * look.fit.size)
+        colours = _colours(image, points, self._reach * scale * look.fit.size)
         if colours is None:
             return None
-        away = colours[0] - weights @ colours[0] / total
-        colours[0] = away / max(float(weights @ (away * away) / total) ** 0.5, 1.0)
+        looks.normalise(colours[0], weights)
         x = look.fit.facing[0]
         return Signature(colours, weights, 0 if abs(x) < _SIDEWAYS else 1 if x > 0 else -1)
 
