@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from streamprn.errors import FaceLostError
@@ -26,6 +28,8 @@ log = logging.getLogger("streamprn.live")
 NS_PER_S = 1_000_000_000
 #: Kinds whose header tells of the faces.
 WITH_FACES = frozenset(FRAME_KINDS)
+#: Kinds that take longer to compute and to send than the faces themselves.
+BULKY = WITH_FACES - {Kind.FACE}
 
 
 class ResultSink(Protocol):
@@ -52,8 +56,34 @@ class StreamSink(ResultSink, Protocol):
         """
 
 
+@dataclass(slots=True)
+class _Part:
+    """A frame that is not wholly published yet.
+
+    Attributes:
+        stream: of the frame.
+        result: with the time spent on it so far.
+        wanted: of it, when it came.
+        published_ns: when something of it was last published, 0 where nothing was.
+    """
+
+    stream: Stream
+    result: FrameResult
+    wanted: Set[Kind]
+    published_ns: int = 0
+
+    def spent(self, span: str, began_ns: int) -> None:
+        """Add what passed since then to a span."""
+        before = self.result.spans_ns.get(span, 0)
+        self.result = self.result.with_span(span, before + time.monotonic_ns() - began_ns)
+
+
 class FinishLoop(Loop):
     """Computes what is wanted of each frame, publishes it, and passes it to the sinks.
+
+    Faces go first. Meshes, textures, depth and pictures follow when the faces of all frames that
+    wait are on their way: who wants nothing but faces does not feel what others want. Frames of
+    one stream keep their order.
 
     Args:
         inbox: from the look loop.
@@ -78,6 +108,8 @@ class FinishLoop(Loop):
         self._publisher = publisher
         self._sinks = tuple(sinks)
         self._stats_interval_ns = round(stats_interval_s * NS_PER_S)
+        # The oldest first, one of each stream at most.
+        self._parts: dict[Stream, _Part] = {}
 
     def stop(self) -> None:
         """See `Loop.stop`; frames in the inbox are finished before."""
@@ -107,49 +139,77 @@ class FinishLoop(Loop):
         # The look loop must not wait for room that nobody makes.
         self._inbox.close()
         self._inbox.clear()
+        self._parts.clear()
 
     def _work(self) -> None:
-        for looked in self._inbox:
+        while True:
+            looked = self._inbox.take() if self._parts else self._inbox.receive()
             began = time.monotonic_ns()
-            try:
-                self._finish(looked, began)
-            except FaceLostError as error:
-                name = looked.frame.stream
-                log.warning("%s: a frame is left out: %s", name, error, extra={"stream": name})
-            self._turns += 1
+            if looked is not None:
+                self._complete(looked.stream)
+                self._begin(looked, began)
+                self._turns += 1
+            elif self._parts:
+                self._complete(next(iter(self._parts)))
+            else:  # it is closed
+                return
             self._busy_ns += time.monotonic_ns() - began
 
-    def _finish(self, looked: Looked, began_ns: int) -> None:
+    def _begin(self, looked: Looked, began_ns: int) -> None:
+        """Publish the faces of a frame; what takes longer is left to do."""
         stream, frame = looked.stream, looked.frame
-        wanted = self.wanted(frame.stream)
-        if wanted & WITH_FACES:
-            for face in looked.faces:
-                _ = face.box_xyxy
-        restored_ns = time.monotonic_ns()
-        faces = looked.faces
-        if wanted & WITH_FACES:
-            faces = stream.follower.smooth(faces, frame.image, frame.moment_ns)
-        spans = {
-            **looked.spans_ns,
-            "handover": began_ns - looked.inferred_ns,
-            "restore": restored_ns - began_ns,
-        }
-        result = FrameResult(frame, tuple(faces), looked.tracked_ns, looked.inferred_ns, spans)
-        compute(result, wanted, self._mesh_format)
-        result = result.with_span("geometry", time.monotonic_ns() - restored_ns)
-        self._publish(stream, result)
-        self._frames += 1
+        with _left_out_where_lost(stream):
+            wanted = self.wanted(frame.stream)
+            if wanted & WITH_FACES:
+                for face in looked.faces:
+                    _ = face.box_xyxy
+            restored_ns = time.monotonic_ns()
+            faces = looked.faces
+            if wanted & WITH_FACES:
+                faces = stream.follower.smooth(faces, frame.image, frame.moment_ns)
+            spans = {
+                **looked.spans_ns,
+                "handover": began_ns - looked.inferred_ns,
+                "restore": restored_ns - began_ns,
+            }
+            result = FrameResult(frame, tuple(faces), looked.tracked_ns, looked.inferred_ns, spans)
+            part = _Part(stream, result, wanted)
+            part.spent("geometry", restored_ns)
+            if Kind.FACE in wanted:
+                self._publish(part, wanted - BULKY, {Kind.FACE})
+            self._parts[stream] = part
+        if not wanted & BULKY:
+            self._complete(stream)
 
-    def _publish(self, stream: Stream, result: FrameResult) -> None:
-        done_ns = time.monotonic_ns()
-        with stream.lock:
+    def _complete(self, stream: Stream) -> None:
+        """Publish what is left of a stream's frame, if anything is, and let go of it."""
+        part = self._parts.pop(stream, None)
+        if part is None:
+            return
+        with _left_out_where_lost(stream):
+            if not part.published_ns:
+                self._publish(part, part.wanted, WITH_FACES)
+            elif part.wanted & BULKY:
+                self._publish(part, part.wanted, BULKY)
             if stream.gone:
                 return
-            published_ns = self._publisher.publish(result)
-        stream.statistics.add(result.frame.captured_ns, published_ns, len(result.faces))
-        result = result.with_span("publish", time.monotonic_ns() - done_ns)
-        self._pass_on(stream, result, published_ns)
-        self._publish_stats(stream, published_ns)
+            result = part.result
+            stream.statistics.add(result.frame.captured_ns, part.published_ns, len(result.faces))
+            self._frames += 1
+            self._pass_on(stream, result, part.published_ns)
+            self._publish_stats(stream, part.published_ns)
+
+    def _publish(self, part: _Part, wanted: Set[Kind], kinds: Set[Kind]) -> None:
+        """Compute what is wanted, and publish these kinds."""
+        began = time.monotonic_ns()
+        compute(part.result, wanted, self._mesh_format)
+        part.spent("geometry", began)
+        began = time.monotonic_ns()
+        with part.stream.lock:
+            if part.stream.gone:
+                return
+            part.published_ns = self._publisher.publish(part.result, kinds)
+        part.spent("publish", began)
 
     def _pass_on(self, stream: Stream, result: FrameResult, published_ns: int) -> None:
         for sink in self._sinks:
@@ -165,6 +225,16 @@ class FinishLoop(Loop):
             with stream.lock:
                 if not stream.gone:
                     self._publisher.publish_stats(stream.name, _stats(stream))
+
+
+@contextlib.contextmanager
+def _left_out_where_lost(stream: Stream) -> Iterator[None]:
+    """A frame whose faces a GPU has lost is left out, and the stream goes on."""
+    try:
+        yield
+    except FaceLostError as error:
+        name = stream.name
+        log.warning("%s: a frame is left out: %s", name, error, extra={"stream": name})
 
 
 def compute(result: FrameResult, wanted: Set[Kind], mesh_format: MeshFormat = "float32") -> None:

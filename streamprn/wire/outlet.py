@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Outlet", "SentParts"]
 
+_NONSENSE = zmq.Frame(b"\xff")
+
 SentParts = Sequence[bytes | memoryview | zmq.Frame]
 
 
@@ -87,24 +89,21 @@ class Outlet:
         finally:
             self.socket.setsockopt(zmq.XPUB_NODROP, 1)
 
-    def take(self, limit: int) -> tuple[list[zmq.Frame], bool]:
-        """So many messages of subscribers at most, and whether more may wait.
+    def take(self) -> zmq.Frame | None:
+        """A message of a subscriber, None where none waits; one of several parts comes as nonsense.
 
         While some wait here, no more are taken over from the connections: libzmq looks there when
         it has nothing to give, and when it sends, once in a millisecond.
         """
-        taken: list[zmq.Frame] = []
-        for _ in range(limit):
-            try:
-                message = self.socket.recv(zmq.DONTWAIT, copy=False)
-            except zmq.Again:
-                return taken, False
-            if not message.more:
-                taken.append(message)
-                continue
+        try:
+            message = self.socket.recv(zmq.DONTWAIT, copy=False)
+            parts = 1
             while message.more:  # no subscription has several parts
                 message = self.socket.recv(zmq.DONTWAIT, copy=False)
-        return taken, True
+                parts += 1
+        except zmq.Again:
+            return None
+        return message if parts == 1 else _NONSENSE
 
     def close(self) -> None:
         """Close; what is still queued gets a fifth of a second to leave."""

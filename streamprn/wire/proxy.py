@@ -348,10 +348,12 @@ class Proxy:
 
     def _take_subscriptions(self) -> bool:
         """Take in a turn of subscriptions; whether more may wait."""
-        messages, more = self._outlet.take(_TURN)
-        for message in messages:
+        for _ in range(_TURN):
+            message = self._outlet.take()
+            if message is None:
+                return False
             self._take(message)
-        return more
+        return True
 
     def _take(self, message: zmq.Frame) -> None:
         data = message.bytes

@@ -23,7 +23,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -52,6 +52,7 @@ from streamprn.wire.inbound import EVERY_S
 from streamprn.wire.outlet import Outlet
 from streamprn.wire.subscriptions import PeerBudgets, Subscriptions
 from streamprn.wire.topics import streams_asked
+from streamprn.wire.turns import SendLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +125,7 @@ class Publisher:
         self._withheld = withheld
         self._own_context = context is None
         self._context = context or zmq.Context()
-        self._lock = threading.Lock()
+        self._lock = SendLock()
         self._closed = False
         self.run = secrets.token_hex(8)
         self._subscriptions = Subscriptions()
@@ -186,10 +187,14 @@ class Publisher:
                 self._wanted[stream] = found
         return found
 
-    def publish(self, result: FrameResult) -> int:
-        """Send every wanted kind of one frame's result; waits a millisecond at most for each.
+    def publish(self, result: FrameResult, kinds: Set[Kind] = frozenset(FRAME_KINDS)) -> int:
+        """Send what is wanted of one frame's result; waits a millisecond at most for each kind.
 
         Large arrays are not copied: they must not change afterwards.
+
+        Args:
+            result: what was found.
+            kinds: nothing but these is sent.
 
         Returns:
             The stamp `published`, monotonic nanoseconds.
@@ -199,15 +204,16 @@ class Publisher:
         self._know(stream)
         self._heartbeats.saw(stream, result.frame.seq, result.frame.captured_ns)
         wanted = self._look_up(stream)
+        to_send = [kind for kind in wanted.of_frames if kind in kinds]
         faces = []
-        if wanted.of_frames:
+        if to_send:
             faces = encode_faces(
                 result,
                 visible=Kind.FACE in wanted.kinds,
                 blendshapes=Kind.BLENDSHAPES in wanted.kinds,
                 gaze=Kind.GAZE in wanted.kinds,
             )
-        for kind in wanted.of_frames:
+        for kind in to_send:
             parts = encode_frame(
                 kind, result, faces, published_ns, mesh_format=self._mesh_format, run=self.run
             )
@@ -319,7 +325,7 @@ class Publisher:
             while True:
                 selector.select(max(0.0, min(pause, (beat_ns - time.monotonic_ns()) / 1e9)))
                 self._drain_wake()
-                with self._lock:
+                with self._lock.patient:
                     if self._closed:
                         return
                     began = time.perf_counter()
@@ -346,11 +352,18 @@ class Publisher:
                     self._send_now(self._encode_status(stream))
 
     def _take_subscriptions(self, limit: int) -> bool:
-        """Take in so many subscriptions at most, with the lock held; whether more may wait."""
-        messages, more = self._outlet.take(limit)
-        for message in messages:
+        """Take in so many subscriptions at most, with the lock held; whether more may wait.
+
+        Ends early where somebody waits for the lock.
+        """
+        for _ in range(limit):
+            message = self._outlet.take()
+            if message is None:
+                return False
             self._take(message)
-        return more
+            if self._lock.wanted:
+                break
+        return True
 
     def _take(self, message: zmq.Frame) -> None:
         data = message.bytes
