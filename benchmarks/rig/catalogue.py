@@ -228,6 +228,7 @@ def _dns_back(guest: Guest) -> None:
 def _pests() -> Iterable[Fault]:
     """What subscribers and strangers do."""
     titles = {
+        "computing": "to compare with: a program that only computes",
         "stalled": "subscriber to everything that never reads",
         "strings": "subscriber that repeats 100,000 subscriptions",
         "big": "subscriber to topics of 1 MB",

@@ -45,6 +45,13 @@ class Pest:
         self._process.communicate()
 
 
+def _computing(_publish: int, _http: int) -> Iterator[None]:
+    """Connects to nothing and takes a processor: what any program beside the service costs."""
+    while True:
+        sum(range(100_000))
+        yield
+
+
 def _stalled(publish: int, _http: int) -> Iterator[None]:
     """Subscribes to everything and never reads."""
     socket_ = zmq.Context.instance().socket(zmq.SUB)
@@ -118,6 +125,7 @@ def _connection(port: int) -> socket.socket:
 
 
 KINDS = {
+    "computing": _computing,
     "stalled": _stalled,
     "strings": _strings,
     "big": _big,
