@@ -12,7 +12,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 #: In their order.
 SECTIONS = (
     "Faults",
-    "Resources before and after",
     "An hour in which everything comes and goes",
 )
 _HEAD = """# Faults
