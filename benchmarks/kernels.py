@@ -164,7 +164,7 @@ def warp_cases(scene: Scene) -> Iterator[Case]:
     packed = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
     out = np.empty((1, CROP, CROP, 3), np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    for step in (1.2, 2.0):
+    for step in (1.2, 2.0, 3.2):
         matrix = crop_matrix(step, height, width)
         size = f"{CROP}x{CROP}, step {step}"
 

@@ -18,8 +18,9 @@ from streamprn.kernels._lanes import (
 )
 from streamprn.kernels.maths.affine import (
     apply_row,
+    columns_inside,
     finite_affine,
-    row_lies_inside,
+    lies_outside,
     tap_offset,
     taps_along,
 )
@@ -27,7 +28,7 @@ from streamprn.kernels.maths.sample import Tone, coverage, image_replicate
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
-# Pixels; more than the rounding of a coordinate, so that a row found inside stays inside.
+# Pixels; more than the rounding of a coordinate, so that what was found inside stays inside.
 GUARD = np.float32(1 / 64)
 
 
@@ -52,17 +53,20 @@ def _pixel_bilinear(flat: Any, stride: Any, x: Any, y: Any) -> Any:
 
 
 @maths
-def _row(image: Any, m: Any, r: Any, across: Any, down: Any, tone: Any, row: Any) -> None:
-    """A crop row whose samples all lie inside the image; constant taps unroll its loops."""
+def _columns(
+    image: Any, m: Any, r: Any, span: Any, across: Any, down: Any, tone: Any, row: Any
+) -> None:
+    """Columns of a crop row whose samples all lie inside the image; constant taps unroll loops."""
+    begin, end = span
     weight, lift = spread4(tone.scale / np.float32(across * down)), spread4(tone.bias)
     stride = np.intp(3 * image.shape[1])
     pixels, out = image.reshape(-1), row.reshape(-1)
-    last = row.shape[0] - 1
+    last = end - 1
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
     x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
     right_x, right_y = m[0, 0] / np.float32(across), m[1, 0] / np.float32(across)
     below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
-    for column in range(row.shape[0]):
+    for column in range(begin, end):
         total = spread4(ZERO)
         for j in range(down):
             px = x + m[0, 0] * np.float32(column) + below_x * np.float32(j)
@@ -80,24 +84,32 @@ def _row(image: Any, m: Any, r: Any, across: Any, down: Any, tone: Any, row: Any
 
 
 @inner(fastmath=True)
-def _row_inside(image: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
+def _inside(image: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any) -> None:
     if taps[0] == 1 and taps[1] == 1:
-        _row(image, m, r, 1, 1, tone, row)
+        _columns(image, m, r, span, 1, 1, tone, row)
     elif taps[0] == 2 and taps[1] == 2:
-        _row(image, m, r, 2, 2, tone, row)
+        _columns(image, m, r, span, 2, 2, tone, row)
     else:
-        _row(image, m, r, taps[0], taps[1], tone, row)
+        _columns(image, m, r, span, taps[0], taps[1], tone, row)
 
 
 @inner()
-def _row_border(image: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
-    """A crop row that may leave the image."""
+def _border(image: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any) -> None:
+    """Columns of a crop row that may leave the image."""
     height, width = image.shape[0], image.shape[1]
     across, down = taps
     scale, bias, zero = tone
     weight = scale / np.float32(across * down)
-    for column in range(row.shape[0]):
+    for column in range(span[0], span[1]):
         red = green = blue = ZERO
+        u, v = np.float32(column), np.float32(r)
+        x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
+        y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+        if zero and (
+            lies_outside(m[0, 0], m[0, 1], x, width) or lies_outside(m[1, 0], m[1, 1], y, height)
+        ):
+            row[column, 0] = row[column, 1] = row[column, 2] = bias
+            continue
         for tap in range(across * down):
             u = np.float32(column) + tap_offset(tap % across, across)
             v = np.float32(r) + tap_offset(tap // across, down)
@@ -126,7 +138,8 @@ def warp_rgb_loop(image: Any, matrices: Any, tone: Any, out: Any) -> None:
         taps = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
         for r in range(size):
             row = out[k, r]
-            if row_lies_inside(m, r, size, width - 1, height, GUARD):
-                _row_inside(image, m, r, taps, tone, row)
-            else:
-                _row_border(image, m, r, taps, tone, row)
+            begin, end = columns_inside(m, r, size, width - 1, height, GUARD)
+            if begin < end:
+                _inside(image, m, r, (begin, end), taps, tone, row)
+            _border(image, m, r, (0, begin), taps, tone, row)
+            _border(image, m, r, (max(begin, end), size), taps, tone, row)

@@ -9,8 +9,9 @@ import numpy as np
 from streamprn.kernels._jit import cpu_loop, inner, maths
 from streamprn.kernels.maths.affine import (
     apply_row,
+    columns_inside,
     finite_affine,
-    row_lies_inside,
+    lies_outside,
     tap_offset,
     taps_along,
 )
@@ -54,8 +55,11 @@ class Planes(NamedTuple):
 
 
 @maths
-def _row(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
-    """A crop row whose samples all lie inside the planes; constant taps unroll its loops."""
+def _columns(
+    planes: Any, colour: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any
+) -> None:
+    """Columns of a crop row whose samples all lie inside; constant taps unroll the loops."""
+    begin, end = span
     luma, chroma_u, chroma_v, _ = planes
     black, gain, red_v, green_u, green_v, blue_u, siting = colour
     scale, bias, _ = tone
@@ -71,7 +75,7 @@ def _row(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: An
     below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
     right_cx, right_cy = dx_c / np.float32(across_c), dy_c / np.float32(across_c)
     below_cx, below_cy = HALF * m[0, 1] / np.float32(down_c), HALF * m[1, 1] / np.float32(down_c)
-    for column in range(row.shape[0]):
+    for column in range(begin, end):
         light = cb = cr = ZERO
         for j in range(down):
             px = x + dx * np.float32(column) + below_x * np.float32(j)
@@ -95,20 +99,24 @@ def _row(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: An
 
 
 @inner(fastmath=True)
-def _row_inside(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
+def _inside(
+    planes: Any, colour: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any
+) -> None:
     across, down, across_c, down_c = taps
     once = across_c == 1 and down_c == 1
     if once and across == 1 and down == 1:
-        _row(planes, colour, m, r, (1, 1, 1, 1), tone, row)
+        _columns(planes, colour, m, r, span, (1, 1, 1, 1), tone, row)
     elif once and across == 2 and down == 2:
-        _row(planes, colour, m, r, (2, 2, 1, 1), tone, row)
+        _columns(planes, colour, m, r, span, (2, 2, 1, 1), tone, row)
     else:
-        _row(planes, colour, m, r, taps, tone, row)
+        _columns(planes, colour, m, r, span, taps, tone, row)
 
 
 @inner()
-def _row_border(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, row: Any) -> None:
-    """A crop row that may leave the planes."""
+def _border(
+    planes: Any, colour: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any
+) -> None:
+    """Columns of a crop row that may leave the planes."""
     luma, chroma_u, chroma_v, width = planes
     black, gain, red_v, green_u, green_v, blue_u, siting = colour
     scale, bias, zero = tone
@@ -116,8 +124,16 @@ def _row_border(planes: Any, colour: Any, m: Any, r: Any, taps: Any, tone: Any, 
     height = luma.shape[0]
     width_c = (width + 1) // 2
     weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
-    for column in range(row.shape[0]):
+    for column in range(span[0], span[1]):
         y = cb = cr = inside = ZERO
+        u, v = np.float32(column), np.float32(r)
+        px = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
+        py = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
+        if zero and (
+            lies_outside(m[0, 0], m[0, 1], px, width) or lies_outside(m[1, 0], m[1, 1], py, height)
+        ):
+            row[column, 0] = row[column, 1] = row[column, 2] = bias
+            continue
         for tap in range(across * down):
             u = np.float32(column) + tap_offset(tap % across, across)
             v = np.float32(r) + tap_offset(tap // across, down)
@@ -157,7 +173,8 @@ def warp_yuv_loop(planes: Any, colour: Any, matrices: Any, tone: Any, out: Any) 
         )
         for r in range(size):
             row = out[k, r]
-            if row_lies_inside(m, r, size, planes.width, height, CHROMA_REACH):
-                _row_inside(planes, colour, m, r, taps, tone, row)
-            else:
-                _row_border(planes, colour, m, r, taps, tone, row)
+            begin, end = columns_inside(m, r, size, planes.width, height, CHROMA_REACH)
+            if begin < end:
+                _inside(planes, colour, m, r, (begin, end), taps, tone, row)
+            _border(planes, colour, m, r, (0, begin), taps, tone, row)
+            _border(planes, colour, m, r, (max(begin, end), size), taps, tone, row)

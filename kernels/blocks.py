@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamprn.kernels._jit import cpu_loop, output, scratch
+from streamprn.kernels._jit import cpu_loop, frozen, output, scratch
 from streamprn.kernels.warp import whole_rows
 
 if TYPE_CHECKING:
@@ -68,3 +69,38 @@ def _sums(plane: Any, x: Any, y: Any, columns: Any, out: Any) -> None:
             for value in columns[SIDE * block : SIDE * (block + 1)]:
                 total += np.int32(value)
             out[block_row, block] = total
+
+
+def change(before: NDArray[np.int32], now: NDArray[np.int32]) -> tuple[int, float]:
+    """How much the sums of blocks have changed.
+
+    Args:
+        before: `(rows, columns)` int32, at least one; of `sums`.
+        now: the same blocks of another picture.
+
+    Returns:
+        The largest difference of a block, and the contrast: the standard deviation of `before`.
+
+    Raises:
+        ValueError: the shapes differ, or there is no block.
+    """
+    if before.shape != now.shape or not before.size:
+        raise ValueError(f"blocks of shapes {before.shape} and {now.shape}")
+    largest, spread = _change(frozen(before), frozen(now))
+    return largest, spread
+
+
+@cpu_loop()
+def _change(before: Any, now: Any) -> Any:
+    largest = total = np.int64(0)
+    for row in range(before.shape[0]):
+        for column in range(before.shape[1]):
+            value = np.int64(before[row, column])
+            largest = max(largest, abs(np.int64(now[row, column]) - value))
+            total += value
+    mean, squares = total / before.size, 0.0
+    for row in range(before.shape[0]):
+        for column in range(before.shape[1]):
+            off = before[row, column] - mean
+            squares += off * off
+    return largest, math.sqrt(squares / before.size)

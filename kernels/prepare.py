@@ -118,7 +118,8 @@ def _looks() -> None:
 
 
 def _stillness() -> None:
-    blocks.sums(np.zeros((SIDE, SIDE), np.uint8), 0, 0, (1, 1))
+    sums = blocks.sums(np.zeros((SIDE, SIDE), np.uint8), 0, 0, (1, 1))
+    blocks.change(sums, sums)
 
 
 #: By name, the ones that a first face needs first.
@@ -137,8 +138,8 @@ STEPS: dict[str, Callable[[], None]] = {
 
 _LOOPS: dict[str, object] = {
     "pose": pose._estimate,
-    "looks": patches._means,
-    "stillness": blocks._sums,
+    "looks": looks._likeness,
+    "stillness": blocks._change,
     "facing": visibility._visible,
     "crops from planes": warp_yuv_loop,
     "crops": warp_rgb_loop,

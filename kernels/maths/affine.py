@@ -14,6 +14,10 @@ ONE = np.float32(1.0)
 HALF = np.float32(0.5)
 # Pixels; a coordinate beyond is no picture's, and its products still fit a float32.
 LIMIT = np.float32(1e9)
+# Frame pixels; with larger steps the rounding of a coordinate may be worth as much as a margin.
+COARSE = np.float32(16.0)
+# Pixels; more than coordinates of a picture are rounded by.
+ROUNDING = np.float32(1 / 64)
 
 
 @maths
@@ -62,20 +66,27 @@ def finite_affine(matrix: Array, k: Integer) -> bool:
 
 
 @maths
-def row_lies_inside(
-    m: Array, r: Integer, count: Integer, width: Integer, height: Integer, margin: Real
+def columns_lie_inside(
+    m: Array,
+    r: Integer,
+    begin: Integer,
+    end: Integer,
+    width: Integer,
+    height: Integer,
+    margin: Real,
 ) -> bool:
-    """Whether all samples of a crop row lie at least `margin` pixels inside the image.
+    """Whether all samples of columns `begin..end - 1` of a crop row lie inside the image.
 
     Args:
         m: `(2, 3)` float32, crop pixel to frame pixel.
         r: the row.
-        count: pixels of the row.
+        begin: the first column.
+        end: behind the last one.
         width: of the image, pixels.
         height: of the image, pixels.
-        margin: pixels, float32.
+        margin: pixels that they keep from its edge, float32.
     """
-    first, last = -HALF, np.float32(count) - HALF
+    first, last = np.float32(begin) - HALF, np.float32(end) - HALF
     low_x = low_y = np.float32(np.inf)
     high_x = high_y = np.float32(-np.inf)
     for corner in range(4):
@@ -87,3 +98,89 @@ def row_lies_inside(
         low_y, high_y = min(low_y, y), max(high_y, y)
     right, bottom = np.float32(width - 1) - margin, np.float32(height - 1) - margin
     return bool(low_x >= margin and low_y >= margin and high_x < right and high_y < bottom)
+
+
+@maths
+def pixels_within(
+    a: Real, b: Real, c: Real, v: Real, low: Real, high: Real, count: Integer
+) -> tuple[int, int]:
+    """Where along a crop row one frame coordinate of whole pixels stays between two bounds.
+
+    Args:
+        a: with `b` and `c` the map's row of that coordinate.
+        b: see `a`.
+        c: see `a`.
+        v: the crop row.
+        low: bounds of the coordinate, float32.
+        high: see `low`.
+        count: pixels of the row.
+
+    Returns:
+        The first column and the one behind the last, `begin >= end` where there is none; about
+        right, to a rounding.
+    """
+    reach = HALF * (abs(a) + abs(b))
+    start = b * v + c
+    low, high = low + reach - start, high - reach - start
+    if abs(a) < np.float32(1e-6):
+        return (0, count) if low <= np.float32(0.0) <= high else (0, 0)
+    if a < np.float32(0.0):
+        low, high = high, low
+    most = np.float32(count)
+    begin = min(max(low / a, np.float32(0.0)), most)
+    behind = min(max(high / a + ONE, np.float32(0.0)), most)
+    return math.ceil(begin), math.floor(behind)
+
+
+@maths
+def largest_step(m: Array) -> Real:
+    """The largest step of a frame coordinate from one crop pixel to the next, frame pixels."""
+    steps_x = max(abs(m[0, 0]), abs(m[0, 1]))
+    steps_y = max(abs(m[1, 0]), abs(m[1, 1]))
+    return max(steps_x, steps_y)
+
+
+@maths
+def columns_inside(
+    m: Array, r: Integer, count: Integer, width: Integer, height: Integer, margin: Real
+) -> tuple[int, int]:
+    """The columns of a crop row whose samples all lie inside the image.
+
+    Args:
+        m: `(2, 3)` float32, crop pixel to frame pixel.
+        r: the row.
+        count: pixels of the row.
+        width: of the image, pixels.
+        height: of the image, pixels.
+        margin: pixels that they keep from its edge, float32.
+
+    Returns:
+        The first one and the one behind the last; `begin >= end` where there is none. One at an
+        end may be left out.
+    """
+    if columns_lie_inside(m, r, 0, count, width, height, margin):
+        return 0, count
+    if not (largest_step(m) < COARSE):
+        return 0, 0
+    v, low = np.float32(r), margin + ROUNDING
+    right, bottom = np.float32(width - 1) - low, np.float32(height - 1) - low
+    begin_x, end_x = pixels_within(m[0, 0], m[0, 1], m[0, 2], v, low, right, count)
+    begin_y, end_y = pixels_within(m[1, 0], m[1, 1], m[1, 2], v, low, bottom, count)
+    begin, end = max(begin_x, begin_y), min(end_x, end_y)
+    if begin < end and columns_lie_inside(m, r, begin, end, width, height, margin):
+        return begin, end
+    return 0, 0
+
+
+@maths
+def lies_outside(a: Real, b: Real, position: Real, size: Integer) -> bool:
+    """Whether all samples of a crop pixel miss the image along one axis, by a pixel and more.
+
+    Args:
+        a: with `b` the map's steps of that coordinate.
+        b: see `a`.
+        position: of the pixel's centre, frame pixels.
+        size: of the image along the axis.
+    """
+    reach = HALF * (abs(a) + abs(b))
+    return bool(position + reach <= -ONE or position - reach >= np.float32(size))

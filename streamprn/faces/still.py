@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from streamprn.kernels import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from streamprn.engines.predict import Prediction
@@ -50,8 +49,8 @@ class _Blocks:
             change: part of the contrast that is noise.
             least: grey levels that are noise whatever the contrast.
         """
-        bound = max(change * float(self.sums.std()), least * blocks.SIDE**2)
-        return float(np.abs(other.sums - self.sums).max()) > bound
+        largest, contrast = blocks.change(self.sums, other.sums)
+        return largest > max(change * contrast, least * blocks.SIDE**2)
 
 
 @dataclass(slots=True)

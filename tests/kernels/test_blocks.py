@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamprn.kernels import blocks
 
@@ -34,3 +36,21 @@ def test_sums_go_into_the_array_that_is_given():
 def test_blocks_outside_are_refused(x, y):
     with pytest.raises(ValueError, match="leave the 16x8 plane"):
         blocks.sums(np.zeros((8, 16), np.uint8), x, y, (1, 2))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    seed=st.integers(0, 99),
+    most=st.sampled_from([0, 3, 64 * 255]),
+)
+def test_change_is_that_of_numpy(shape, seed, most):
+    before, now = np.random.default_rng(seed).integers(0, most + 1, (2, *shape), np.int32)
+    largest, contrast = blocks.change(before, now)
+    assert largest == np.abs(now - before).max()
+    assert contrast == pytest.approx(before.std(), rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("shapes", [((1, 2), (2, 1)), ((0, 3), (0, 3))])
+def test_change_of_different_blocks_or_none_is_refused(shapes):
+    with pytest.raises(ValueError, match="blocks of shapes"):
+        blocks.change(*(np.zeros(shape, np.int32) for shape in shapes))

@@ -85,7 +85,7 @@ def test_a_preparation_is_waited_for_and_ends_with_its_block(monkeypatch):
 
 
 def test_nothing_is_started_where_all_is_cached():
-    for step in ("pose", "facing", "crops", "crops from planes"):
+    for step in prepare._LOOPS:
         prepare.STEPS[step]()
         assert prepare.is_cached(step)
     with prepare.Preparation(list(prepare.STEPS)) as beside:

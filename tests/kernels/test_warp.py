@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamprn.kernels import warp
@@ -225,3 +225,37 @@ def test_chroma_planes_of_another_size_are_refused():
     planes = YuvPlanes(*(np.zeros(s, np.uint8) for s in ((9, 9), (5, 5), (4, 5))))
     with pytest.raises(ValueError, match="chroma planes"):
         warp.warp_yuv(planes, similarity(1, 0, 4, 4), SIZE)
+
+
+@given(
+    matrix=st.lists(st.floats(-4, 4, width=32), min_size=4, max_size=4),
+    cx=st.floats(-30, 94),
+    cy=st.floats(-30, 78),
+    border=st.sampled_from(["zero", "replicate"]),
+)
+@settings(max_examples=80)
+@example([1.0, 0.0, 0.0, 1.0], 0.0, 24.0, "zero")
+@example([-2.5, 0.5, 0.5, 2.5], 64.0, 48.0, "zero")
+@example([0.0, 3.0, -3.0, 0.0], 32.0, 0.0, "replicate")
+@example([2.5, 0.0, 0.0, 2.5], 32.0, 24.0, "zero")
+def test_a_crop_over_the_edge_is_that_of_the_image_with_its_surroundings(matrix, cx, cy, border):
+    steps = np.array(matrix, np.float32).reshape(2, 2)
+    start = np.array([cx, cy], np.float32) - steps @ np.full(2, (SIZE - 1) / 2, np.float32)
+    here = np.column_stack([steps, start])
+    reach = 256
+    there = np.column_stack([steps, start + reach])
+    image = noise(48, 64)
+    mode = {"zero": "constant", "replicate": "edge"}[border]
+    whole = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode)
+    crop = warp.warp_rgb(image, here, SIZE, scale=1.0, border=border)
+    assert np.abs(crop - warp.warp_rgb(whole, there, SIZE, scale=1.0)).max() < 0.1
+    planes = planes_of(image, full_range=False, bt709=True, padding=5)
+    around = YuvPlanes(
+        np.pad(planes.y, reach, "edge"),
+        np.pad(planes.u, reach // 2, "edge"),
+        np.pad(planes.v, reach // 2, "edge"),
+        full_range=False,
+        bt709=True,
+    )
+    crop = warp.warp_yuv(planes, here, SIZE, scale=1.0, border="replicate")
+    assert np.abs(crop - warp.warp_yuv(around, there, SIZE, scale=1.0)).max() < 0.1
