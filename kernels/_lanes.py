@@ -26,6 +26,7 @@ __all__ = [
     "lane4",
     "load4",
     "load_bytes4",
+    "load_square4",
     "max4",
     "min4",
     "multiply4",
@@ -33,10 +34,12 @@ __all__ = [
     "spread4",
     "store4",
     "subtract4",
+    "sum4",
 ]
 
 LANES = 4
 _FLOAT4 = ir.VectorType(ir.FloatType(), LANES)
+_BYTE2 = ir.VectorType(ir.IntType(8), 2)
 _BYTE4 = ir.VectorType(ir.IntType(8), LANES)
 _FLAGS = ("contract", "reassoc", "nsz", "arcp")
 
@@ -85,6 +88,23 @@ def load_bytes4(_context: Any, array: Any, offset: Any) -> Any:
         return builder.uitofp(builder.load(address, align=1), _FLOAT4)
 
     return float4(array, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_square4(_context: Any, array: Any, offset: Any, stride: Any) -> Any:
+    """Two neighbours in a row of uint8 and the two below them, `stride` further, as float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, offset, stride = arguments
+        type_ = signature.args[0]
+        pairs = [
+            builder.load(_address(context, builder, type_, array, place, _BYTE2), align=1)
+            for place in (offset, builder.add(offset, stride))
+        ]
+        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(LANES)))
+        return builder.uitofp(builder.shuffle_vector(*pairs, order), _FLOAT4)
+
+    return float4(array, types.intp, types.intp), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -138,6 +158,22 @@ def lane4(_context: Any, value: Any, lane: Any) -> Any:
     return types.float32(float4, types.intp), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def sum4(_context: Any, value: Any) -> Any:
+    """The sum of all lanes."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        (value,) = arguments
+        nothing = ir.Constant(_FLOAT4, ir.Undefined)
+        for order in ([2, 3, 0, 1], [1, 0, 3, 2]):
+            lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), order)
+            other = builder.shuffle_vector(value, nothing, lanes)
+            value = builder.fadd(value, other, flags=_FLAGS)
+        return builder.extract_element(value, ir.IntType(32)(0))
+
+    return types.float32(float4), generate
+
+
 def _binary(combine: Callable[[Any, Any, Any], Any], doc: str) -> Any:
     def operation(_context: Any, first: Any, second: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -165,6 +201,7 @@ if config.DISABLE_JIT:
         lane4,
         load4,
         load_bytes4,
+        load_square4,
         max4,
         min4,
         multiply4,
@@ -172,4 +209,5 @@ if config.DISABLE_JIT:
         spread4,
         store4,
         subtract4,
+        sum4,
     )

@@ -20,6 +20,12 @@ def load_bytes4(array: Any, offset: int) -> Any:
     return array[offset : offset + 4].astype(np.float32)
 
 
+def load_square4(array: Any, offset: int, stride: int) -> Any:
+    """Two neighbours in a row of uint8 and the two below them, `stride` further, as float32."""
+    below = offset + stride
+    return np.concatenate([array[offset : offset + 2], array[below : below + 2]]).astype(np.float32)
+
+
 def store4(array: Any, offset: int, value: Any) -> None:
     """Write all four lanes to a float32 array, from an element on."""
     array.reshape(-1)[offset : offset + 4] = value
@@ -38,6 +44,11 @@ def pack4(a: Any, b: Any, c: Any, d: Any) -> Any:
 def lane4(value: Any, lane: int) -> Any:
     """One lane, 0..3."""
     return value[lane]
+
+
+def sum4(value: Any) -> Any:
+    """The sum of all lanes."""
+    return value.sum()
 
 
 def add4(first: Any, second: Any) -> Any:

@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamprn.kernels._jit import cpu_loop, inner, maths
+from streamprn.kernels._lanes import (
+    add4,
+    lane4,
+    load_square4,
+    max4,
+    min4,
+    multiply4,
+    pack4,
+    spread4,
+    store4,
+    sum4,
+)
 from streamprn.kernels.maths.affine import (
     apply_row,
     columns_inside,
@@ -19,7 +31,6 @@ from streamprn.kernels.maths.sample import (
     Colour,
     Tone,
     coverage,
-    plane_bilinear,
     plane_replicate,
     yuv_blue,
     yuv_green,
@@ -34,6 +45,7 @@ ONE = np.float32(1.0)
 HALF = np.float32(0.5)
 QUARTER = np.float32(0.25)
 NEUTRAL = np.float32(128.0)
+WHITE = np.float32(255.0)
 # Luma pixels from the edge within which a chroma sample may lack a neighbour.
 CHROMA_REACH = np.float32(3.0)
 
@@ -55,14 +67,37 @@ class Planes(NamedTuple):
 
 
 @maths
+def _square(flat: Any, stride: Any, x: Any, y: Any) -> Any:
+    """Four neighbours in a plane, each times what it counts: the sum is `maths.sample.mix`.
+
+    Args:
+        flat: `(H * stride,)` uint8.
+        stride: of a row.
+        x: column, with another one right of it.
+        y: row, with another one below.
+    """
+    c, r = np.int32(x), np.int32(y)
+    fx, fy = x - np.float32(c), y - np.float32(r)
+    gx, gy = ONE - fx, ONE - fy
+    pixels = load_square4(flat, np.intp(r) * stride + np.intp(c), stride)
+    return multiply4(pixels, pack4(gx * gy, fx * gy, gx * fy, fx * fy))
+
+
+@maths
 def _columns(
     planes: Any, colour: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any
 ) -> None:
     """Columns of a crop row whose samples all lie inside; constant taps unroll the loops."""
     begin, end = span
-    luma, chroma_u, chroma_v, _ = planes
+    luma, stride = planes.luma.reshape(-1), np.intp(planes.luma.shape[1])
+    chroma_u, stride_u = planes.u.reshape(-1), np.intp(planes.u.shape[1])
+    chroma_v, stride_v = planes.v.reshape(-1), np.intp(planes.v.shape[1])
     black, gain, red_v, green_u, green_v, blue_u, siting = colour
-    scale, bias, _ = tone
+    of_light, of_u = spread4(gain), pack4(ZERO, green_u, blue_u, ZERO)
+    of_v = pack4(red_v, green_v, ZERO, ZERO)
+    darkest, brightest = spread4(ZERO), spread4(WHITE)
+    contrast, lift = spread4(tone.scale), spread4(tone.bias)
+    out, last = row.reshape(-1), end - 1
     across, down, across_c, down_c = taps
     weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
@@ -76,26 +111,34 @@ def _columns(
     right_cx, right_cy = dx_c / np.float32(across_c), dy_c / np.float32(across_c)
     below_cx, below_cy = HALF * m[0, 1] / np.float32(down_c), HALF * m[1, 1] / np.float32(down_c)
     for column in range(begin, end):
-        light = cb = cr = ZERO
+        lights = cbs = crs = spread4(ZERO)
         for j in range(down):
             px = x + dx * np.float32(column) + below_x * np.float32(j)
             py = y + dy * np.float32(column) + below_y * np.float32(j)
             for _ in range(across):
-                light += plane_bilinear(luma, px, py)
+                lights = add4(lights, _square(luma, stride, px, py))
                 px += right_x
                 py += right_y
         for j in range(down_c):
             px = x_c + dx_c * np.float32(column) + below_cx * np.float32(j)
             py = y_c + dy_c * np.float32(column) + below_cy * np.float32(j)
             for _ in range(across_c):
-                cb += plane_bilinear(chroma_u, px, py)
-                cr += plane_bilinear(chroma_v, px, py)
+                cbs = add4(cbs, _square(chroma_u, stride_u, px, py))
+                crs = add4(crs, _square(chroma_v, stride_v, px, py))
                 px += right_cx
                 py += right_cy
+        light, cb, cr = sum4(lights), sum4(cbs), sum4(crs)
         light, cb, cr = light * weight - black, cb * weight_c - NEUTRAL, cr * weight_c - NEUTRAL
-        row[column, 0] = scale * yuv_red(light, cr, gain, red_v) + bias
-        row[column, 1] = scale * yuv_green(light, cb, cr, gain, green_u, green_v) + bias
-        row[column, 2] = scale * yuv_blue(light, cb, gain, blue_u) + bias
+        colours = multiply4(spread4(light), of_light)
+        colours = add4(colours, multiply4(spread4(cb), of_u))
+        colours = add4(colours, multiply4(spread4(cr), of_v))
+        colours = min4(max4(colours, darkest), brightest)
+        colours = add4(multiply4(colours, contrast), lift)
+        if column < last:
+            store4(out, 3 * column, colours)
+        else:
+            for channel in range(3):
+                row[column, channel] = lane4(colours, channel)
 
 
 @inner(fastmath=True)

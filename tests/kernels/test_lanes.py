@@ -45,3 +45,19 @@ def test_bytes_spread_and_lanes_keep_their_values(lanes):
     out = np.zeros(4, np.float32)
     (numba.njit(run) if lanes is _lanes else run)(out)
     assert out.tolist() == [2.5, 128.5, 129.5, 255]
+
+
+@pytest.mark.parametrize("lanes", [_lanes, _lanes_plain])
+def test_a_square_of_bytes_is_two_neighbours_and_the_two_below(lanes):
+    square, lane, total = lanes.load_square4, lanes.lane4, lanes.sum4
+    plane = np.arange(250, 250 - 21, -1).astype(np.uint8)
+
+    def run(out):
+        value = square(plane, np.intp(2), np.intp(7))
+        for k in range(4):
+            out[k] = lane(value, k)
+        out[4] = total(value)
+
+    out = np.zeros(5, np.float32)
+    (numba.njit(run) if lanes is _lanes else run)(out)
+    assert out.tolist() == [248, 247, 241, 240, 976]
