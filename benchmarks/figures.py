@@ -242,7 +242,15 @@ def old_section(page: str, title: str) -> str:
     return rest.partition("\n## ")[0] if found else ""
 
 
+#: Sections that can be measured alone, and then name their machine.
+ALONE = {"parts": engine_parts, "kernels": kernels, "publishing": publishing}
+
+
 def _one(name: str) -> str:
+    if name in ALONE:
+        facts = describe()
+        machine = f"{facts['date']}, {facts['processor']}, {facts['cores']} cores"
+        return f"{machine}\n\n{ALONE[name]()}"
     if name != "peers":
         return printed_by(*PRINTED[name])
     with tempfile.TemporaryDirectory() as folder:
@@ -257,7 +265,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["peers", *sorted(PRINTED)],
+        choices=["peers", *sorted(ALONE), *sorted(PRINTED)],
         help="measure these sections alone",
     )
     args = parser.parse_args()
