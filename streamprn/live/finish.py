@@ -147,7 +147,7 @@ class FinishLoop(Loop):
             began = time.monotonic_ns()
             if looked is not None:
                 self._complete(looked.stream)
-                self._begin(looked, began)
+                self._begin(looked)
                 self._turns += 1
             elif self._parts:
                 self._complete(next(iter(self._parts)))
@@ -155,11 +155,12 @@ class FinishLoop(Loop):
                 return
             self._busy_ns += time.monotonic_ns() - began
 
-    def _begin(self, looked: Looked, began_ns: int) -> None:
+    def _begin(self, looked: Looked) -> None:
         """Publish the faces of a frame; what takes longer is left to do."""
+        began_ns = time.monotonic_ns()
         stream, frame = looked.stream, looked.frame
+        wanted = self.wanted(frame.stream)
         with _left_out_where_lost(stream):
-            wanted = self.wanted(frame.stream)
             if wanted & WITH_FACES:
                 for face in looked.faces:
                     _ = face.box_xyxy
