@@ -194,6 +194,10 @@ def text(worn: Worn) -> str:
         f"Requests refused: {len(worn.refused)}. Of the camera that was left alone, "
         f"{worn.frames} frames came and {worn.missing} are missing by their numbers.",
     ]
+    if worn.minutes:
+        tenths = np.array_split([one["memory, MiB"] for one in worn.minutes], 10)
+        medians = ", ".join(f"{np.median(one):.1f}" for one in tenths if len(one))
+        lines.append(f"Memory in the tenths of the run, MiB: {medians}.")
     return "\n\n".join(lines + worn.refused[:3])
 
 
