@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamprn.bench.machine import describe
+from streamprn.bench.machine import describe, in_words
 from streamprn.config import Config, SourceConfig
 from streamprn.live.pipeline import Pipeline
 from streamprn.records import FrameResult, Kind
@@ -105,14 +105,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(Path(folder) / "face.mp4")
         found = measure(clip.uri, args.changes, args.rounds)
-    facts = describe()
-    print(f"{facts['date']}, {facts['processor']}, {facts['cores']} cores")
+    print(in_words())
     print(f"{'ms':28s} {'p50':>7s} {'p99':>7s} {'max':>7s}")
     for key, title in TITLES.items():
         p50, p99, top = np.percentile(found[key], (50, 99, 100))
         print(f"{title:28s} {p50:7.2f} {p99:7.2f} {top:7.2f}")
     if args.json:
-        args.json.write_text(json.dumps({"machine": facts, "ms": found}, indent=1))
+        args.json.write_text(json.dumps({"machine": describe(), "ms": found}, indent=1))
 
 
 if __name__ == "__main__":

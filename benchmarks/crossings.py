@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamprn.bench.machine import describe
+from streamprn.bench.machine import in_words
 from streamprn.engines.detectors import open_detector
 from streamprn.engines.predict import Predictor, View
 from streamprn.faces.detect import DetectionIntervals, Detector, IntervalDetection
@@ -313,9 +313,7 @@ def main() -> None:
                 args.film.mkdir(parents=True, exist_ok=True)
                 file = args.film / f"{number:03d} {kind} {name} {switched}.mp4"
                 write_film(file, [rgb for _, rgb in frames], shown)
-    facts = describe()
-    machine = f"{facts['date']}, {facts['processor']}, {facts['cores']} cores"
-    print(f"{machine}; {len(people)} people, engine {args.engine}")
+    print(f"{in_words()}; {len(people)} people, engine {args.engine}")
     print("| scenes | | switches by place | scenes with one | by look | scenes with one | found |")
     print("|---|---|---|---|---|---|---|")
     for kind in KINDS:

@@ -32,7 +32,7 @@ from benchmarks.rig.catalogue import FAULTS, Fault, WrongError
 from benchmarks.rig.ears import latencies_ms, missing
 from benchmarks.rig.page import PAGE, table, write_section
 from benchmarks.rig.stage import NEIGHBOUR, Guest, Stage
-from streamprn.bench.machine import describe
+from streamprn.bench.machine import describe, in_words
 
 GOAL_S = 2.0
 _GIVE_UP_S = 15.0
@@ -193,10 +193,9 @@ def text(tries: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _circumstances(loads: Sequence[float]) -> str:
-    facts = describe()
     return (
-        f"`python -m benchmarks.faults`, {facts['date']}, {facts['processor']}, {facts['cores']} "
-        f"cores. Load average meanwhile: {np.median(loads or 0):.0f} (median), "
+        f"`python -m benchmarks.faults`, {in_words()}. "
+        f"Load average meanwhile: {np.median(loads or 0):.0f} (median), "
         f"{max(loads, default=0):.0f} (most). Above the number of cores, other programs "
         "took the processors: latencies and frames missed then say little, before a fault as while "
         "it lasts."

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from streamprn.bench.machine import describe
+from streamprn.bench.machine import describe, in_words
 from streamprn.bench.measure import STAGES, Measurement, Plan, measure, percentiles
 from streamprn.bench.peers import PEERS
 from streamprn.engines.detectors import open_detector
@@ -248,9 +248,7 @@ ALONE = {"parts": engine_parts, "kernels": kernels, "publishing": publishing}
 
 def _one(name: str) -> str:
     if name in ALONE:
-        facts = describe()
-        machine = f"{facts['date']}, {facts['processor']}, {facts['cores']} cores"
-        return f"{machine}\n\n{ALONE[name]()}"
+        return f"{in_words()}\n\n{ALONE[name]()}"
     if name != "peers":
         return printed_by(*PRINTED[name])
     with tempfile.TemporaryDirectory() as folder:

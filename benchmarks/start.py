@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from streamprn.bench.machine import describe
+from streamprn.bench.machine import in_words
 from streamprn.source.sample_clip import make_clip
 from streamprn.wire.subscribe import Subscriber
 
@@ -72,8 +72,7 @@ def main() -> None:
     if args.against:
         checkouts["the other one"] = args.against.resolve()
     found = measure(checkouts, args.rounds)
-    facts = describe()
-    print(f"{facts['date']}, {facts['processor']}, {facts['cores']} cores")
+    print(in_words())
     print(f"{'first face, s':24s} {'least':>6s} {'median':>7s} {'most':>6s}")
     for (name, kind), values in found.items():
         middle = statistics.median(values)

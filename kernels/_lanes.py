@@ -17,6 +17,8 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic, models, register_model
 
+from streamprn.kernels._jit import maths
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,6 +34,7 @@ __all__ = [
     "multiply4",
     "pack4",
     "spread4",
+    "store3",
     "store4",
     "subtract4",
     "sum4",
@@ -172,6 +175,13 @@ def sum4(_context: Any, value: Any) -> Any:
         return builder.extract_element(value, ir.IntType(32)(0))
 
     return types.float32(float4), generate
+
+
+@maths
+def store3(array: Any, offset: Any, value: Any) -> None:
+    """Write three lanes: where a fourth would pass the end, or meet what was written before."""
+    for lane in range(3):
+        array[offset + lane] = lane4(value, lane)
 
 
 def _binary(combine: Callable[[Any, Any, Any], Any], doc: str) -> Any:

@@ -9,18 +9,19 @@ import numpy as np
 from streamprn.kernels._jit import cpu_loop, inner, maths
 from streamprn.kernels._lanes import (
     add4,
-    lane4,
     load_bytes4,
     multiply4,
     spread4,
+    store3,
     store4,
     subtract4,
 )
 from streamprn.kernels.maths.affine import (
+    ROUNDING,
     apply_row,
     columns_inside,
     finite_affine,
-    lies_outside,
+    pixel_is_outside,
     tap_offset,
     taps_along,
 )
@@ -28,8 +29,6 @@ from streamprn.kernels.maths.sample import Tone, coverage, image_replicate
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
-# Pixels; more than the rounding of a coordinate, so that what was found inside stays inside.
-GUARD = np.float32(1 / 64)
 
 
 @maths
@@ -79,8 +78,7 @@ def _columns(
         if column < last:
             store4(out, 3 * column, total)
         else:
-            for channel in range(3):
-                row[column, channel] = lane4(total, channel)
+            store3(out, 3 * column, total)
 
 
 @inner(fastmath=True)
@@ -102,12 +100,7 @@ def _border(image: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: An
     weight = scale / np.float32(across * down)
     for column in range(span[0], span[1]):
         red = green = blue = ZERO
-        u, v = np.float32(column), np.float32(r)
-        x = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
-        y = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
-        if zero and (
-            lies_outside(m[0, 0], m[0, 1], x, width) or lies_outside(m[1, 0], m[1, 1], y, height)
-        ):
+        if zero and pixel_is_outside(m, column, r, width, height):
             row[column, 0] = row[column, 1] = row[column, 2] = bias
             continue
         for tap in range(across * down):
@@ -138,7 +131,7 @@ def warp_rgb_loop(image: Any, matrices: Any, tone: Any, out: Any) -> None:
         taps = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
         for r in range(size):
             row = out[k, r]
-            begin, end = columns_inside(m, r, size, width - 1, height, GUARD)
+            begin, end = columns_inside(m, r, size, width - 1, height, ROUNDING)
             if begin < end:
                 _inside(image, m, r, (begin, end), taps, tone, row)
             _border(image, m, r, (0, begin), taps, tone, row)

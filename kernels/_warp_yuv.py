@@ -9,13 +9,13 @@ import numpy as np
 from streamprn.kernels._jit import cpu_loop, inner, maths
 from streamprn.kernels._lanes import (
     add4,
-    lane4,
     load_square4,
     max4,
     min4,
     multiply4,
     pack4,
     spread4,
+    store3,
     store4,
     sum4,
 )
@@ -23,7 +23,7 @@ from streamprn.kernels.maths.affine import (
     apply_row,
     columns_inside,
     finite_affine,
-    lies_outside,
+    pixel_is_outside,
     tap_offset,
     taps_along,
 )
@@ -137,8 +137,7 @@ def _columns(
         if column < last:
             store4(out, 3 * column, colours)
         else:
-            for channel in range(3):
-                row[column, channel] = lane4(colours, channel)
+            store3(out, 3 * column, colours)
 
 
 @inner(fastmath=True)
@@ -169,12 +168,7 @@ def _border(
     weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
     for column in range(span[0], span[1]):
         y = cb = cr = inside = ZERO
-        u, v = np.float32(column), np.float32(r)
-        px = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v)
-        py = apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
-        if zero and (
-            lies_outside(m[0, 0], m[0, 1], px, width) or lies_outside(m[1, 0], m[1, 1], py, height)
-        ):
+        if zero and pixel_is_outside(m, column, r, width, height):
             row[column, 0] = row[column, 1] = row[column, 2] = bias
             continue
         for tap in range(across * down):

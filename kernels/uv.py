@@ -17,6 +17,7 @@ from streamprn.kernels._lanes import (
     min4,
     multiply4,
     spread4,
+    store3,
     store4,
 )
 from streamprn.kernels.maths.affine import LIMIT, apply_row, finite_affine, finite_or_zero, scale_of
@@ -180,13 +181,6 @@ def _texel(control: Any, indices: Any, weights: Any, n: Any) -> Any:
     return add4(two, multiply4(spread4(weights[n, 2]), r))
 
 
-@maths
-def _store3(out: Any, place: Any, value: Any) -> None:
-    """Write three lanes: for the last entry of an array, where four would pass its end."""
-    for axis in range(3):
-        out[place + axis] = lane4(value, axis)
-
-
 @cpu_loop(fastmath=True)
 def _position_map(control: Any, indices: Any, weights: Any, texel: Any, flat: Any) -> None:
     """Fill `flat` `(256 * 256 * 3,)`; each store overruns into the next texel, written after."""
@@ -199,7 +193,7 @@ def _position_map(control: Any, indices: Any, weights: Any, texel: Any, flat: An
         if n < last:
             store4(flat, at, _texel(control, indices, weights, n))
         else:
-            _store3(flat, at, _texel(control, indices, weights, n))
+            store3(flat, at, _texel(control, indices, weights, n))
         place = at + 3
     for gap in range(place, flat.shape[0]):
         flat[gap] = ZERO
@@ -295,7 +289,7 @@ def _restore_control(placed: Any, indices: Any, weights: Any, flat: Any, box: An
     if last >= 0:
         vertex = _texel(placed, indices, weights, last)
         low, high = min4(vertex, low), max4(vertex, high)
-        _store3(flat, 3 * last, vertex)
+        store3(flat, 3 * last, vertex)
     else:
         low = high = spread4(ZERO)
     low_z = lane4(low, 2)

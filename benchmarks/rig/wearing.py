@@ -17,7 +17,7 @@ from benchmarks.rig.page import table, write_section
 from benchmarks.rig.places import clip
 from benchmarks.rig.service import Service
 from benchmarks.rig.wear import Wear
-from streamprn.bench.machine import describe
+from streamprn.bench.machine import in_words
 from streamprn.wire.segments import recordings
 
 SECTION = "An hour in which everything comes and goes"
@@ -185,10 +185,9 @@ def text(worn: Worn) -> str:
         for one in worn.verdicts
     ]
     done = ", ".join(f"{count} {what}" for what, count in worn.done.items())
-    facts = describe()
     lines = [
         f"`python -m benchmarks.soak --churn --minutes {worn.seconds / 60:.0f} --every "
-        f"{worn.every_s:g}`, {facts['date']}, {facts['processor']}, {facts['cores']} cores.",
+        f"{worn.every_s:g}`, {in_words()}.",
         table(["figure", "first minute", "last minute", "slope an hour", "bound", "verdict"], rows),
         f"Done meanwhile: {done}; {worn.recorded} files of recordings kept at the end. "
         f"Requests refused: {len(worn.refused)}. Of the camera that was left alone, "

@@ -16,7 +16,7 @@ HALF = np.float32(0.5)
 LIMIT = np.float32(1e9)
 # Frame pixels; with larger steps the rounding of a coordinate may be worth as much as a margin.
 COARSE = np.float32(16.0)
-# Pixels; more than coordinates of a picture are rounded by.
+# Pixels; more than a coordinate of a picture is rounded by: what was found inside stays inside.
 ROUNDING = np.float32(1 / 64)
 
 
@@ -173,14 +173,23 @@ def columns_inside(
 
 
 @maths
-def lies_outside(a: Real, b: Real, position: Real, size: Integer) -> bool:
-    """Whether all samples of a crop pixel miss the image along one axis, by a pixel and more.
+def pixel_is_outside(
+    m: Array, column: Integer, r: Integer, width: Integer, height: Integer
+) -> bool:
+    """Whether all samples of a crop pixel miss the image by a pixel and more along one axis.
 
     Args:
-        a: with `b` the map's steps of that coordinate.
-        b: see `a`.
-        position: of the pixel's centre, frame pixels.
-        size: of the image along the axis.
+        m: `(2, 3)` float32, crop pixel to frame pixel.
+        column: of the pixel.
+        r: its row.
+        width: of the image, pixels.
+        height: of the image, pixels.
     """
-    reach = HALF * (abs(a) + abs(b))
-    return bool(position + reach <= -ONE or position - reach >= np.float32(size))
+    u, v = np.float32(column), np.float32(r)
+    for axis in range(2):
+        position = apply_row(m[axis, 0], m[axis, 1], m[axis, 2], u, v)
+        reach = HALF * (abs(m[axis, 0]) + abs(m[axis, 1]))
+        size = np.float32(height if axis else width)
+        if position + reach <= -ONE or position - reach >= size:
+            return True
+    return False

@@ -25,6 +25,12 @@ def describe() -> dict[str, str]:
     }
 
 
+def in_words() -> str:
+    """Date, processor and cores, in a line: the head of figures."""
+    facts = describe()
+    return f"{facts['date']}, {facts['processor']}, {facts['cores']} cores"
+
+
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -76,7 +76,7 @@ class TopologyArrays(Protocol):
 def encode_faces(
     result: FrameResult, *, visible: bool, blendshapes: bool = False, gaze: bool = False
 ) -> list[FaceHeader]:
-    """The faces of a frame as they stand in every header about it: made once per frame.
+    """The faces of a frame as they stand in headers: made once for those that are sent together.
 
     Args:
         result: what was found.
