@@ -182,6 +182,7 @@ class Preparation:
         self._done: set[str] = set()
         self._changed = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread
         if (os.cpu_count() or 1) > 1 and not all(is_cached(s) for s in steps if s in _LOOPS):
             self._start(steps)
 
@@ -202,9 +203,10 @@ class Preparation:
             )
         except OSError:
             return
-        reader = threading.Thread(target=self._read, args=(self._process,), name="prepare")
-        reader.daemon = True
-        reader.start()
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process,), name="prepare", daemon=True
+        )
+        self._reader.start()
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -230,7 +232,7 @@ class Preparation:
         """End the process; what it has compiled stays."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._reader.join()
 
     def __enter__(self) -> Self:
         return self

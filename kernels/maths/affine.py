@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from streamprn.kernels._jit import maths
+from streamprn.kernels._jit import inner, maths
 from streamprn.kernels.maths import Array, Integer, Real
 
 MAX_TAPS = 4
@@ -65,7 +65,7 @@ def finite_affine(matrix: Array, k: Integer) -> bool:
     return True
 
 
-@maths
+@inner()
 def columns_lie_inside(
     m: Array,
     r: Integer,
@@ -100,7 +100,7 @@ def columns_lie_inside(
     return bool(low_x >= margin and low_y >= margin and high_x < right and high_y < bottom)
 
 
-@maths
+@inner()
 def pixels_within(
     a: Real, b: Real, c: Real, v: Real, low: Real, high: Real, count: Integer
 ) -> tuple[int, int]:
@@ -140,7 +140,7 @@ def largest_step(m: Array) -> Real:
     return max(steps_x, steps_y)
 
 
-@maths
+@inner()
 def columns_inside(
     m: Array, r: Integer, count: Integer, width: Integer, height: Integer, margin: Real
 ) -> tuple[int, int]:
@@ -172,7 +172,7 @@ def columns_inside(
     return 0, 0
 
 
-@maths
+@inner()
 def pixel_is_outside(
     m: Array, column: Integer, r: Integer, width: Integer, height: Integer
 ) -> bool:
