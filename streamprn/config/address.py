@@ -42,6 +42,10 @@ _SCHEMES = {
     **dict.fromkeys(["mmsh", "mmst", "ftp", "sftp"], "stream"),
 }
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+# A part of a path that looks like a name which somebody gave: `h264Preview_01_main`, `index.m3u8`.
+_WORD = r"(?:[A-Z]?[a-z]{1,16}(?![a-z])|[A-Z]{1,8}(?![A-Z])|[0-9]{1,4}(?![0-9])){1,4}"
+_ORDINARY = re.compile(rf"{_WORD}(?:[_.-]{_WORD}){{0,4}}")
+_BEFORE_SECRET = re.compile(r"(?i).*(?:token|key|auth|secret|pass|pwd|password|sig|signature|sid)")
 _SCREEN = re.compile(r"(?i)(?:screen(?::|$)|x11grab:)")
 _ENCODE = (
     "percent-encode what is special in user and password: "
@@ -299,7 +303,8 @@ def _resolve_path(path: Path) -> tuple[SourceKind, str]:
 def default_name(text: str) -> str:
     """The name of a stream that was given none; for any text, whether or not it can be read.
 
-    A file gives its stem, a URL its host and path without credentials, webcam 0 `webcam0`.
+    A file gives its stem, webcam 0 `webcam0`, and a URL its host and the ordinary words of its
+    path: a name is published, so what might be a stream key or a token is left out of it.
     """
     text = text.strip()
     if text == "-":
@@ -319,11 +324,19 @@ def default_name(text: str) -> str:
 
 
 def _host_and_path(url: str) -> tuple[str, str]:
-    """Host with port, and path, of a URL as far as they are certain; no credentials, no query."""
-    as_written, parts = split_url(url), split_url(redact(url))
-    if as_written is None or not as_written.certain or parts is None:
+    """Host with port, and what is ordinary of the path, where they are certain."""
+    parts = split_url(url)
+    if parts is None or not parts.certain:
         return "", ""
-    return parts.host, re.split("[?#]", parts.rest)[0].lstrip("/")
+    elements = re.split("[?#]", parts.rest)[0].strip("/").split("/")
+    if parts.scheme.startswith("rtmp"):
+        elements = elements[:1]  # the application; a stream key follows
+    before = ("", *elements)
+    return parts.host, "/".join(
+        element
+        for element, last in zip(elements, before, strict=False)
+        if _ORDINARY.fullmatch(element) and not _BEFORE_SECRET.fullmatch(last)
+    )
 
 
 def _as_name(text: str) -> str:

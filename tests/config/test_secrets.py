@@ -92,6 +92,28 @@ def test_a_slip_in_an_address_shows_no_password(text):
         assert SECRET not in default_name(text)
 
 
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("rtmp://cam/live/mystreamkey", "cam-live"),
+        ("rtmps://cam/app/instance/abcd1234?x=1", "cam-app"),
+        ("rtsps://10.0.0.1:7441/AbCdEfGhIjKlMnOp?enableSrtp", "10.0.0.1_7441"),
+        ("rtsp://cam/user=admin_password=hunter2_channel=1.sdp", "cam"),
+        ("rtsp://cam/admin:pw/ch1", "cam-ch1"),
+        ("https://cam/token/abc123", "cam-token"),
+        ("https://cam/api_key/abc123/live", "cam-api_key_live"),
+        ("http://cam/hls/3f2c9d1be8/index.m3u8", "cam-hls_index.m3u8"),
+        ("rtsp://cam/550e8400-e29b-41d4-a716-446655440000", "cam"),
+        ("rtsp://cam/12345678901234567890", "cam"),
+        ("rtsp://cam/h264Preview_01_main", "cam-h264Preview_01_main"),
+        ("http://cam/ISAPI/Streaming/channels/102", "cam-ISAPI_Streaming_channels_102"),
+        ("http://cam/axis-cgi/mjpg/video.cgi", "cam-axis-cgi_mjpg_video.cgi"),
+    ],
+)
+def test_a_default_name_keeps_the_ordinary_words_of_a_path_alone(uri, name):
+    assert default_name(uri) == name
+
+
 @given(scheme=SCHEME, user=users(), host=HOST, path=st.sampled_from(["", "/", "/live", "/a?ch=1"]))
 @example("rtsp", f"admin:p@ss/{SECRET}", "host", "/x")
 @example("rtsp", f"admin:1/{SECRET}", "host", "/x")
