@@ -105,7 +105,7 @@ def _cache_at_home() -> Iterator[bool]:
 
 def _maths_stamp() -> tuple[float, int]:
     here = Path(__file__).parent
-    states = [path.stat() for path in [here / "_lanes.py", *(here / "maths").glob("*.py")]]
+    states = [path.stat() for path in (*here.glob("_lanes*.py"), *(here / "maths").glob("*.py"))]
     return max(state.st_mtime for state in states), sum(state.st_size for state in states)
 
 

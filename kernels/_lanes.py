@@ -28,7 +28,6 @@ __all__ = [
     "lane4",
     "load4",
     "load_bytes4",
-    "load_square4",
     "max4",
     "min4",
     "multiply4",
@@ -37,14 +36,12 @@ __all__ = [
     "store3",
     "store4",
     "subtract4",
-    "sum4",
 ]
 
 LANES = 4
 _FLOAT4 = ir.VectorType(ir.FloatType(), LANES)
-_BYTE2 = ir.VectorType(ir.IntType(8), 2)
 _BYTE4 = ir.VectorType(ir.IntType(8), LANES)
-_FLAGS = ("contract", "reassoc", "nsz", "arcp")
+FLAGS = ("contract", "reassoc", "nsz", "arcp")
 
 
 class Float4(types.Type):  # type: ignore[misc]
@@ -91,23 +88,6 @@ def load_bytes4(_context: Any, array: Any, offset: Any) -> Any:
         return builder.uitofp(builder.load(address, align=1), _FLOAT4)
 
     return float4(array, types.intp), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def load_square4(_context: Any, array: Any, offset: Any, stride: Any) -> Any:
-    """Two neighbours in a row of uint8 and the two below them, `stride` further, as float32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, offset, stride = arguments
-        type_ = signature.args[0]
-        pairs = [
-            builder.load(_address(context, builder, type_, array, place, _BYTE2), align=1)
-            for place in (offset, builder.add(offset, stride))
-        ]
-        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(LANES)))
-        return builder.uitofp(builder.shuffle_vector(*pairs, order), _FLOAT4)
-
-    return float4(array, types.intp, types.intp), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -161,22 +141,6 @@ def lane4(_context: Any, value: Any, lane: Any) -> Any:
     return types.float32(float4, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def sum4(_context: Any, value: Any) -> Any:
-    """The sum of all lanes."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        (value,) = arguments
-        nothing = ir.Constant(_FLOAT4, ir.Undefined)
-        for order in ([2, 3, 0, 1], [1, 0, 3, 2]):
-            lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), order)
-            other = builder.shuffle_vector(value, nothing, lanes)
-            value = builder.fadd(value, other, flags=_FLAGS)
-        return builder.extract_element(value, ir.IntType(32)(0))
-
-    return types.float32(float4), generate
-
-
 @maths
 def store3(array: Any, offset: Any, value: Any) -> None:
     """Write three lanes: where a fourth would pass the end, or meet what was written before."""
@@ -184,26 +148,37 @@ def store3(array: Any, offset: Any, value: Any) -> None:
         array[offset + lane] = lane4(value, lane)
 
 
-def _binary(combine: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+def binary(type_: types.Type, combine: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+    """What joins two values of lanes to a third one.
+
+    Args:
+        type_: of all three.
+        combine: from LLVM's builder and two of its values to the third.
+        doc: of the function.
+    """
+
     def operation(_context: Any, first: Any, second: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             return combine(builder, *arguments)
 
-        return float4(float4, float4), generate
+        return type_(type_, type_), generate
 
     operation.__doc__ = doc
     return intrinsic(operation)
 
 
-def _select(comparison: str) -> Callable[[Any, Any, Any], Any]:
+def select(comparison: str) -> Callable[[Any, Any, Any], Any]:
+    """The first of two where the comparison holds, lane by lane, else the second."""
     return lambda builder, a, b: builder.select(builder.fcmp_ordered(comparison, a, b), a, b)
 
 
-add4 = _binary(lambda builder, a, b: builder.fadd(a, b, flags=_FLAGS), "Lane by lane `a + b`.")
-subtract4 = _binary(lambda builder, a, b: builder.fsub(a, b, flags=_FLAGS), "`a - b`.")
-multiply4 = _binary(lambda builder, a, b: builder.fmul(a, b, flags=_FLAGS), "`a * b`.")
-min4 = _binary(_select("<"), "The lesser of each lane; the second where one is NaN.")
-max4 = _binary(_select(">"), "The greater of each lane; the second where one is NaN.")
+add4 = binary(
+    float4, lambda builder, a, b: builder.fadd(a, b, flags=FLAGS), "Lane by lane `a + b`."
+)
+subtract4 = binary(float4, lambda builder, a, b: builder.fsub(a, b, flags=FLAGS), "`a - b`.")
+multiply4 = binary(float4, lambda builder, a, b: builder.fmul(a, b, flags=FLAGS), "`a * b`.")
+min4 = binary(float4, select("<"), "The lesser of each lane; the second where one is NaN.")
+max4 = binary(float4, select(">"), "The greater of each lane; the second where one is NaN.")
 
 if config.DISABLE_JIT:
     from streamprn.kernels._lanes_plain import (
@@ -211,7 +186,6 @@ if config.DISABLE_JIT:
         lane4,
         load4,
         load_bytes4,
-        load_square4,
         max4,
         min4,
         multiply4,
@@ -219,5 +193,4 @@ if config.DISABLE_JIT:
         spread4,
         store4,
         subtract4,
-        sum4,
     )

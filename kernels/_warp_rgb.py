@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from streamprn.kernels._jit import cpu_loop, inner, maths
-from streamprn.kernels._lanes import (
-    add4,
-    load_bytes4,
-    multiply4,
-    spread4,
-    store3,
-    store4,
-    subtract4,
+from streamprn.kernels._lanes8 import (
+    LANES8,
+    add8,
+    bilinear_rgb8,
+    multiply8,
+    ramp8,
+    spread8,
+    store_colours8,
 )
 from streamprn.kernels.maths.affine import (
     ROUNDING,
@@ -32,53 +32,34 @@ ONE = np.float32(1.0)
 
 
 @maths
-def _pixel_bilinear(flat: Any, stride: Any, x: Any, y: Any) -> Any:
-    """All colours of an RGB pixel at once: `maths.sample.mix` in four lanes.
-
-    Args:
-        flat: `(H * W * 3,)` uint8.
-        stride: 3 W.
-        x: column, 0 <= x < W - 2: the fourth lane reads the first byte of a further pixel.
-        y: row, 0 <= y < H - 1.
-    """
-    c, r = np.int32(x), np.int32(y)
-    fx, fy = spread4(x - np.float32(c)), spread4(y - np.float32(r))
-    place = np.intp(r) * stride + 3 * np.intp(c)
-    v00, v01 = load_bytes4(flat, place), load_bytes4(flat, place + 3)
-    v10, v11 = load_bytes4(flat, place + stride), load_bytes4(flat, place + stride + 3)
-    top = add4(v00, multiply4(subtract4(v01, v00), fx))
-    bottom = add4(v10, multiply4(subtract4(v11, v10), fx))
-    return add4(top, multiply4(subtract4(bottom, top), fy))
-
-
-@maths
 def _columns(
     image: Any, m: Any, r: Any, span: Any, across: Any, down: Any, tone: Any, row: Any
 ) -> None:
-    """Columns of a crop row whose samples all lie inside the image; constant taps unroll loops."""
+    """Eight and more columns of a crop row whose samples all lie inside; constant taps unroll."""
     begin, end = span
-    weight, lift = spread4(tone.scale / np.float32(across * down)), spread4(tone.bias)
+    weight, lift = spread8(tone.scale / np.float32(across * down)), spread8(tone.bias)
     stride = np.intp(3 * image.shape[1])
     pixels, out = image.reshape(-1), row.reshape(-1)
-    last = end - 1
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
     x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
     right_x, right_y = m[0, 0] / np.float32(across), m[1, 0] / np.float32(across)
     below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
-    for column in range(begin, end):
-        total = spread4(ZERO)
+    steps_x, steps_y = multiply8(ramp8(), spread8(m[0, 0])), multiply8(ramp8(), spread8(m[1, 0]))
+    for start in range(begin, end, LANES8):
+        first = min(start, end - LANES8)
+        red = green = blue = spread8(ZERO)
         for j in range(down):
-            px = x + m[0, 0] * np.float32(column) + below_x * np.float32(j)
-            py = y + m[1, 0] * np.float32(column) + below_y * np.float32(j)
+            px = x + m[0, 0] * np.float32(first) + below_x * np.float32(j)
+            py = y + m[1, 0] * np.float32(first) + below_y * np.float32(j)
             for _ in range(across):
-                total = add4(total, _pixel_bilinear(pixels, stride, px, py))
+                at_x, at_y = add8(spread8(px), steps_x), add8(spread8(py), steps_y)
+                r8, g8, b8 = bilinear_rgb8(pixels, stride, at_x, at_y)
+                red, green, blue = add8(red, r8), add8(green, g8), add8(blue, b8)
                 px += right_x
                 py += right_y
-        total = add4(multiply4(total, weight), lift)
-        if column < last:
-            store4(out, 3 * column, total)
-        else:
-            store3(out, 3 * column, total)
+        red, green = add8(multiply8(red, weight), lift), add8(multiply8(green, weight), lift)
+        blue = add8(multiply8(blue, weight), lift)
+        store_colours8(out, 3 * first, red, green, blue)
 
 
 @inner(fastmath=True)
@@ -131,8 +112,10 @@ def warp_rgb_loop(image: Any, matrices: Any, tone: Any, out: Any) -> None:
         taps = taps_along(m[0, 0], m[1, 0]), taps_along(m[0, 1], m[1, 1])
         for r in range(size):
             row = out[k, r]
-            begin, end = columns_inside(m, r, size, width - 1, height, ROUNDING)
-            if begin < end:
+            begin, end = columns_inside(m, r, size, width, height, ROUNDING)
+            if end - begin < LANES8:
+                begin = end = 0
+            else:
                 _inside(image, m, r, (begin, end), taps, tone, row)
             _border(image, m, r, (0, begin), taps, tone, row)
-            _border(image, m, r, (max(begin, end), size), taps, tone, row)
+            _border(image, m, r, (end, size), taps, tone, row)

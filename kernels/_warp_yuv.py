@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamprn.kernels._jit import cpu_loop, inner, maths
-from streamprn.kernels._lanes import (
-    add4,
-    load_square4,
-    max4,
-    min4,
-    multiply4,
-    pack4,
-    spread4,
-    store3,
-    store4,
-    sum4,
+from streamprn.kernels._lanes8 import (
+    LANES8,
+    add8,
+    bilinear8,
+    max8,
+    min8,
+    multiply8,
+    ramp8,
+    spread8,
+    store_colours8,
 )
 from streamprn.kernels.maths.affine import (
     apply_row,
+    chroma_taps_along,
     columns_inside,
     finite_affine,
     pixel_is_outside,
@@ -67,39 +67,19 @@ class Planes(NamedTuple):
 
 
 @maths
-def _square(flat: Any, stride: Any, x: Any, y: Any) -> Any:
-    """Four neighbours in a plane, each times what it counts: the sum is `maths.sample.mix`.
-
-    Args:
-        flat: `(H * stride,)` uint8.
-        stride: of a row.
-        x: column, with another one right of it.
-        y: row, with another one below.
-    """
-    c, r = np.int32(x), np.int32(y)
-    fx, fy = x - np.float32(c), y - np.float32(r)
-    gx, gy = ONE - fx, ONE - fy
-    pixels = load_square4(flat, np.intp(r) * stride + np.intp(c), stride)
-    return multiply4(pixels, pack4(gx * gy, fx * gy, gx * fy, fx * fy))
-
-
-@maths
 def _columns(
     planes: Any, colour: Any, m: Any, r: Any, span: Any, taps: Any, tone: Any, row: Any
 ) -> None:
-    """Columns of a crop row whose samples all lie inside; constant taps unroll the loops."""
+    """Eight and more columns of a crop row whose samples all lie inside; constant taps unroll."""
     begin, end = span
     luma, stride = planes.luma.reshape(-1), np.intp(planes.luma.shape[1])
     chroma_u, stride_u = planes.u.reshape(-1), np.intp(planes.u.shape[1])
     chroma_v, stride_v = planes.v.reshape(-1), np.intp(planes.v.shape[1])
     black, gain, red_v, green_u, green_v, blue_u, siting = colour
-    of_light, of_u = spread4(gain), pack4(ZERO, green_u, blue_u, ZERO)
-    of_v = pack4(red_v, green_v, ZERO, ZERO)
-    darkest, brightest = spread4(ZERO), spread4(WHITE)
-    contrast, lift = spread4(tone.scale), spread4(tone.bias)
-    out, last = row.reshape(-1), end - 1
+    out = row.reshape(-1)
     across, down, across_c, down_c = taps
-    weight, weight_c = ONE / np.float32(across * down), ONE / np.float32(across_c * down_c)
+    gain /= np.float32(across * down)
+    chroma_gain = ONE / np.float32(across_c * down_c)
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
     x, y = apply_row(m[0, 0], m[0, 1], m[0, 2], u, v), apply_row(m[1, 0], m[1, 1], m[1, 2], u, v)
     u, v = tap_offset(0, across_c), np.float32(r) + tap_offset(0, down_c)
@@ -110,34 +90,47 @@ def _columns(
     below_x, below_y = m[0, 1] / np.float32(down), m[1, 1] / np.float32(down)
     right_cx, right_cy = dx_c / np.float32(across_c), dy_c / np.float32(across_c)
     below_cx, below_cy = HALF * m[0, 1] / np.float32(down_c), HALF * m[1, 1] / np.float32(down_c)
-    for column in range(begin, end):
-        lights = cbs = crs = spread4(ZERO)
+    steps_x, steps_y = multiply8(ramp8(), spread8(dx)), multiply8(ramp8(), spread8(dy))
+    steps_cx, steps_cy = multiply8(ramp8(), spread8(dx_c)), multiply8(ramp8(), spread8(dy_c))
+    for start in range(begin, end, LANES8):
+        first = min(start, end - LANES8)
+        light = cb = cr = spread8(ZERO)
         for j in range(down):
-            px = x + dx * np.float32(column) + below_x * np.float32(j)
-            py = y + dy * np.float32(column) + below_y * np.float32(j)
+            px = x + dx * np.float32(first) + below_x * np.float32(j)
+            py = y + dy * np.float32(first) + below_y * np.float32(j)
             for _ in range(across):
-                lights = add4(lights, _square(luma, stride, px, py))
+                at_x, at_y = add8(spread8(px), steps_x), add8(spread8(py), steps_y)
+                light = add8(light, bilinear8(luma, stride, at_x, at_y))
                 px += right_x
                 py += right_y
         for j in range(down_c):
-            px = x_c + dx_c * np.float32(column) + below_cx * np.float32(j)
-            py = y_c + dy_c * np.float32(column) + below_cy * np.float32(j)
+            px = x_c + dx_c * np.float32(first) + below_cx * np.float32(j)
+            py = y_c + dy_c * np.float32(first) + below_cy * np.float32(j)
             for _ in range(across_c):
-                cbs = add4(cbs, _square(chroma_u, stride_u, px, py))
-                crs = add4(crs, _square(chroma_v, stride_v, px, py))
+                at_x, at_y = add8(spread8(px), steps_cx), add8(spread8(py), steps_cy)
+                cb = add8(cb, bilinear8(chroma_u, stride_u, at_x, at_y))
+                cr = add8(cr, bilinear8(chroma_v, stride_v, at_x, at_y))
                 px += right_cx
                 py += right_cy
-        light, cb, cr = sum4(lights), sum4(cbs), sum4(crs)
-        light, cb, cr = light * weight - black, cb * weight_c - NEUTRAL, cr * weight_c - NEUTRAL
-        colours = multiply4(spread4(light), of_light)
-        colours = add4(colours, multiply4(spread4(cb), of_u))
-        colours = add4(colours, multiply4(spread4(cr), of_v))
-        colours = min4(max4(colours, darkest), brightest)
-        colours = add4(multiply4(colours, contrast), lift)
-        if column < last:
-            store4(out, 3 * column, colours)
-        else:
-            store3(out, 3 * column, colours)
+        light = _scaled(light, gain, -black * colour.gain)
+        cb, cr = _scaled(cb, chroma_gain, -NEUTRAL), _scaled(cr, chroma_gain, -NEUTRAL)
+        red = add8(light, multiply8(cr, spread8(red_v)))
+        green = add8(light, multiply8(cb, spread8(green_u)))
+        green = add8(green, multiply8(cr, spread8(green_v)))
+        blue = add8(light, multiply8(cb, spread8(blue_u)))
+        store_colours8(out, 3 * first, _toned(red, tone), _toned(green, tone), _toned(blue, tone))
+
+
+@maths
+def _scaled(value: Any, scale: Any, bias: Any) -> Any:
+    return add8(multiply8(value, spread8(scale)), spread8(bias))
+
+
+@maths
+def _toned(grey: Any, tone: Any) -> Any:
+    """A grey level, kept to 0..255, as the network takes it."""
+    grey = min8(max8(grey, spread8(ZERO)), spread8(WHITE))
+    return _scaled(grey, tone.scale, tone.bias)
 
 
 @inner(fastmath=True)
@@ -205,13 +198,15 @@ def warp_yuv_loop(planes: Any, colour: Any, matrices: Any, tone: Any, out: Any) 
         taps = (
             taps_along(m[0, 0], m[1, 0]),
             taps_along(m[0, 1], m[1, 1]),
-            taps_along(HALF * m[0, 0], HALF * m[1, 0]),
-            taps_along(HALF * m[0, 1], HALF * m[1, 1]),
+            chroma_taps_along(m[0, 0], m[1, 0]),
+            chroma_taps_along(m[0, 1], m[1, 1]),
         )
         for r in range(size):
             row = out[k, r]
             begin, end = columns_inside(m, r, size, planes.width, height, CHROMA_REACH)
-            if begin < end:
+            if end - begin < LANES8:
+                begin = end = 0
+            else:
                 _inside(planes, colour, m, r, (begin, end), taps, tone, row)
             _border(planes, colour, m, r, (0, begin), taps, tone, row)
-            _border(planes, colour, m, r, (max(begin, end), size), taps, tone, row)
+            _border(planes, colour, m, r, (end, size), taps, tone, row)

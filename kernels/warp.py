@@ -1,8 +1,9 @@
 """Cutting face crops out of a frame: affine warp, bilinear, anti-aliased, from RGB or 4:2:0 planes.
 
 Pixel centres stand at integers: crop pixel `(column, row)` samples the frame at
-`frame_from_crop @ (column, row, 1)`. Where a crop pixel covers more than about 1.5 frame pixels,
-it is the mean of up to 4 x 4 bilinear samples (a box filter), so that a large face does not alias.
+`frame_from_crop @ (column, row, 1)`. Where a crop pixel covers more than 1.5 frame pixels, it is
+the mean of 2 x 2 to 4 x 4 bilinear samples, no more than two frame pixels apart, so that a large
+face does not alias.
 """
 
 from __future__ import annotations

@@ -20,7 +20,13 @@ from numba import boolean, float32, int32, types, uint8
 
 from streamprn.kernels._jit import maths
 from streamprn.kernels.cuda.kernel import cuda, kernel
-from streamprn.kernels.maths.affine import apply_row, finite_affine, tap_offset, taps_along
+from streamprn.kernels.maths.affine import (
+    apply_row,
+    chroma_taps_along,
+    finite_affine,
+    tap_offset,
+    taps_along,
+)
 from streamprn.kernels.maths.sample import (
     Tone,
     clamp,
@@ -128,8 +134,8 @@ def chroma_mean(
     pool: Any, plane_u: Any, plane_v: Any, m: Any, k: Any, column: Any, row: Any, siting: Any
 ) -> Any:
     """Box-filtered U and V; their pixels are two frame pixels wide and high."""
-    across = taps_along(HALF * m[k, 0, 0], HALF * m[k, 1, 0])
-    down = taps_along(HALF * m[k, 0, 1], HALF * m[k, 1, 1])
+    across = chroma_taps_along(m[k, 0, 0], m[k, 1, 0])
+    down = chroma_taps_along(m[k, 0, 1], m[k, 1, 1])
     total_u = total_v = ZERO
     for tap in range(across * down):
         u = np.float32(column) + tap_offset(tap % across, across)

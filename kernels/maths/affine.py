@@ -12,6 +12,9 @@ from streamprn.kernels.maths import Array, Integer, Real
 MAX_TAPS = 4
 ONE = np.float32(1.0)
 HALF = np.float32(0.5)
+# Input pixels: the width of a bilinear sample, and the longest step that takes a single one.
+REACH = np.float32(2.0)
+SINGLE = np.float32(1.5)
 # Pixels; a coordinate beyond is no picture's, and its products still fit a float32.
 LIMIT = np.float32(1e9)
 # Frame pixels; with larger steps the rounding of a coordinate may be worth as much as a margin.
@@ -39,14 +42,32 @@ def scale_of(a: Real, b: Real, c: Real, d: Real) -> Real:
 
 
 @maths
-def taps_along(dx: Real, dy: Real) -> Integer:
-    """Samples per output pixel along an axis whose unit step moves `(dx, dy)` input pixels."""
-    step = math.sqrt(dx * dx + dy * dy)
-    if not (step > ONE):
-        return 1
-    if step > np.float32(MAX_TAPS):
+def _taps_of(step: Real) -> Integer:
+    if step > REACH * np.float32(MAX_TAPS):
         return MAX_TAPS
-    return int(step + HALF)
+    return max(2, math.ceil(step / REACH))
+
+
+@maths
+def taps_along(dx: Real, dy: Real) -> Integer:
+    """Samples per output pixel along an axis whose unit step moves `(dx, dy)` input pixels.
+
+    A bilinear sample is two input pixels wide: samples that far apart miss none. One sample alone
+    is kept to 1.5 pixels, where it is as far from the mean over the step as two are at 4.
+    """
+    step = math.sqrt(dx * dx + dy * dy)
+    if not (step > SINGLE):
+        return 1
+    return _taps_of(step)
+
+
+@maths
+def chroma_taps_along(dx: Real, dy: Real) -> Integer:
+    """`taps_along` for planes of half the size, which hold little that is finer than a sample."""
+    step = HALF * math.sqrt(dx * dx + dy * dy)
+    if not (step > REACH):
+        return 1
+    return _taps_of(step)
 
 
 @maths

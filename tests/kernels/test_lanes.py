@@ -1,4 +1,4 @@
-"""Four lanes, compiled and plain: the same operations."""
+"""Four and eight lanes, compiled and plain: the same operations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numba
 import numpy as np
 import pytest
 
-from streamprn.kernels import _lanes, _lanes_plain
+from streamprn.kernels import _lanes, _lanes8, _lanes_plain
+from tests.reference import geometry
 
 A = np.array([1.5, -2.0, np.nan, 4.0, 7.0], np.float32)
 B = np.array([0.5, 3.0, 1.0, np.nan, -1.0], np.float32)
@@ -47,17 +48,36 @@ def test_bytes_spread_and_lanes_keep_their_values(lanes):
     assert out.tolist() == [2.5, 128.5, 129.5, 255]
 
 
-@pytest.mark.parametrize("lanes", [_lanes, _lanes_plain])
-def test_a_square_of_bytes_is_two_neighbours_and_the_two_below(lanes):
-    square, lane, total = lanes.load_square4, lanes.lane4, lanes.sum4
-    plane = np.arange(250, 250 - 21, -1).astype(np.uint8)
+def picture(channels: int) -> np.ndarray:
+    """Three rows of five pixels."""
+    random = np.random.default_rng(3)
+    return random.integers(0, 256, (3, 5, channels), np.uint8)
+
+
+@pytest.mark.parametrize("lanes", [_lanes8, _lanes_plain])
+def test_eight_samples_of_a_plane_and_of_colours_are_bilinear(lanes):
+    ramp, spread, add, multiply = lanes.ramp8, lanes.spread8, lanes.add8, lanes.multiply8
+    least, most, store = lanes.min8, lanes.max8, lanes.store_colours8
+    of_plane, of_colours = lanes.bilinear8, lanes.bilinear_rgb8
+    grey, colours = picture(1), picture(3)
+    flat_grey, flat_colours = grey.reshape(-1), colours.reshape(-1)
 
     def run(out):
-        value = square(plane, np.intp(2), np.intp(7))
-        for k in range(4):
-            out[k] = lane(value, k)
-        out[4] = total(value)
+        x = multiply(ramp(), spread(np.float32(0.55)))
+        y = add(multiply(ramp(), spread(np.float32(-0.25))), spread(np.float32(1.9)))
+        one = of_plane(flat_grey, np.intp(5), x, y)
+        store(out, np.intp(0), one, least(one, spread(np.float32(90))), most(one, x))
+        red, green, blue = of_colours(flat_colours, np.intp(15), x, y)
+        store(out, np.intp(24), red, green, blue)
 
-    out = np.zeros(5, np.float32)
-    (numba.njit(run) if lanes is _lanes else run)(out)
-    assert out.tolist() == [248, 247, 241, 240, 976]
+    out = np.zeros(48, np.float32)
+    (numba.njit(run) if lanes is _lanes8 else run)(out)
+    steps = np.arange(8)
+    x, y = 0.55 * steps, 1.9 - 0.25 * steps
+    expected = geometry.sample(grey, x, y, "replicate")[:, 0]
+    found = out[:24].reshape(8, 3)
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(found[:, 1], np.minimum(expected, 90), atol=1e-3)
+    np.testing.assert_allclose(found[:, 2], np.maximum(expected, x), atol=1e-3)
+    expected = geometry.sample(colours, x, y, "replicate")
+    np.testing.assert_allclose(out[24:].reshape(8, 3), expected, atol=1e-3)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from skimage import data
 
 from streamprn.kernels import warp
 from streamprn.records import YuvPlanes
@@ -64,8 +65,8 @@ def planes_of(rgb: np.ndarray, *, full_range: bool, bt709: bool, padding: int = 
 
 
 @given(
-    # At a scale of exactly k + 0.5, rounding decides the number of samples.
-    scale=st.floats(0.2, 6.0).filter(lambda value: abs(value % 1 - 0.5) > 1e-3),
+    # At a scale of exactly 1.5 or 2 k, rounding decides the number of samples.
+    scale=st.floats(0.2, 7.0).filter(lambda s: abs(s - 1.5) > 1e-3 < abs((s + 1) % 2 - 1)),
     roll=st.floats(-3.2, 3.2),
     cx=st.floats(-20, 90),
     cy=st.floats(-20, 70),
@@ -122,6 +123,25 @@ def test_large_shrink_does_not_alias():
     crop = warp.warp_rgb(image, similarity(4.0, 0.0, 127.5, 127.5, 48), 48, scale=1.0)
     assert np.ptp(crop) < 1
     assert abs(crop.mean() - 127.5) < 1
+
+
+@pytest.mark.parametrize("step", [1.2, 1.49, 1.6, 2.0, 2.6, 3.2, 3.9, 4.1, 5.0, 6.5, 8.0])
+@pytest.mark.parametrize("yuv", [False, True])
+def test_a_crop_is_near_the_mean_over_its_pixels(step, yuv):
+    image, size, fine = data.astronaut(), int(340 / step), 12
+    matrix = similarity(step, 0.3, 255.3, 255.8, size)
+    parts = matrix.copy()
+    parts[:, :2] /= fine
+    parts[:, 2] -= parts[:, :2] @ np.full(2, (fine - 1) / 2, np.float32)
+    mean = warp.warp_rgb(image, parts, size * fine, scale=1.0)
+    mean = mean.reshape(size, fine, size, fine, 3).mean((1, 3))
+    if yuv:
+        crop = warp.warp_yuv(
+            planes_of(image, full_range=True, bt709=False), matrix, size, scale=1.0
+        )[0]
+    else:
+        crop = warp.warp_rgb(image, matrix, size, scale=1.0)[0]
+    assert np.sqrt(np.mean((crop - mean) ** 2)) < (3.5 if step < 1.5 else 2.5)
 
 
 def test_a_batch_is_its_crops_one_by_one():

@@ -26,7 +26,7 @@ def sample(image: NDArray[np.uint8], x: Array, y: Array, border: str) -> Array:
 
 def taps(step: float) -> int:
     """Samples per pixel for a step of so many input pixels."""
-    return int(np.clip(np.floor(step + 0.5), 1, 4))
+    return 1 if step <= 1.5 else int(np.clip(np.ceil(step / 2), 2, 4))
 
 
 def warp(image: NDArray[np.uint8], matrix: Array, size: int, border: str) -> Array:
