@@ -51,7 +51,7 @@ from streamprn.engines.detectors import BlazeFaceDetector, open_detector
 from streamprn.engines.engine import open_engine
 from streamprn.engines.predict import RefineRule, View
 from streamprn.engines.predict_host import HostPredictor
-from streamprn.engines.protocol import ScoreRule
+from streamprn.engines.protocol import ScoreRule, resized_doubt
 from streamprn.errors import StreamPRNError
 from streamprn.records import FrameImage, Roi
 
@@ -88,7 +88,7 @@ class Study:
         error = math.inf
         if truth is not None:
             error = truth.error(found.look.in_frame(crop))
-        yield Sample(name, kind, found.look.own, found.check.difference, error, found.score)
+        yield Sample(name, kind, found.look.own, found.check, error, found.score)
 
     def face(
         self, image: np.ndarray, points: np.ndarray, name: str, count: int
@@ -296,19 +296,20 @@ def fit(samples: list[Sample]) -> ScoreRule:
     """Logistic regression; the network's own score counts for nothing where it misleads."""
     right = np.array([one.right for one in samples], float)
     own = np.array([_logit(one.own) for one in samples])
-    logs = np.array([math.log(max(one.difference, 1e-3)) for one in samples])
-    weights = regress(np.column_stack([np.ones(len(samples)), own, logs]), right)
+    logs = np.array([math.log(max(one.check.difference, 1e-3)) for one in samples])
+    doubt = np.array([resized_doubt(one.check.resized) for one in samples])
+    weights = regress(np.column_stack([np.ones(len(samples)), own, logs]), right, -doubt)
     if weights[1] < 0:
-        bias, slope = regress(np.column_stack([np.ones(len(samples)), logs]), right)
+        bias, slope = regress(np.column_stack([np.ones(len(samples)), logs]), right, -doubt)
         weights = np.array([bias, 0.0, slope])
     return ScoreRule(*(round(float(one), 2) for one in weights))
 
 
-def regress(table: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Weights of a logistic regression, by Newton's method."""
+def regress(table: np.ndarray, right: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression by Newton's method; `known` is a part of the logit."""
     weights = np.zeros(table.shape[1])
     for _ in range(60):
-        said = 1 / (1 + np.exp(-np.clip(table @ weights, -60, 60)))
+        said = 1 / (1 + np.exp(-np.clip(table @ weights + known, -60, 60)))
         slope = table.T @ (right - said) - 1e-3 * weights
         bend = (table.T * (said * (1 - said))) @ table + 1e-3 * np.eye(len(weights))
         weights += np.linalg.solve(bend, slope)
@@ -333,7 +334,7 @@ def measure(name: str, args: argparse.Namespace) -> Figures:
     if args.fit:
         rule = fit([one for one in samples if not one.held_out])
         print(f"bias: {rule.bias}\nnetwork: {rule.network}\ndisagreement: {rule.disagreement}")
-        score = np.array([min(one.own, rule.probability(one.own, one.difference)) for one in test])
+        score = np.array([one.check.score(rule, one.own) for one in test])
     return Figures(name, len(samples), test, score, [] if args.fit else list(whole(study)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.score_set import RIGHT
+from streamprn.engines.score import Check
 
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0)
 HIGH = 0.9
@@ -25,7 +26,7 @@ class Sample:
     picture: str
     kind: str
     own: float
-    difference: float
+    check: Check
     error: float
     score: float
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from streamprn.engines.geometry import FaceGeometry
 from streamprn.engines.head import HeadShape
-from streamprn.engines.score import TURNS, Check, Look, difference, second_regions
+from streamprn.engines.score import LOOKS, Check, Look, second_regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -278,20 +278,15 @@ class Predictor(ABC):
     def _second_looks(
         self, doubtful: Sequence[tuple[FrameImage, Prediction]], times: PredictTimes
     ) -> list[Check]:
-        """Look again at faces, each in the region that fits it, turned to either side."""
+        """Look again at faces, each in the region that fits it, and see what that says."""
         views = [
             View(image, roi) for image, one in doubtful for roi in second_regions(one.next_roi)
         ]
         looks = [
             one.look for one in self._refined(self._run(views, times, may_refine=False), times)
         ]
-        step = len(TURNS)
         return [
-            Check(
-                difference(self.crop, one.look, looks[step * index : step * (index + 1)]),
-                one.look.fit.residual,
-                one.look.own,
-            )
+            Check.of(self.crop, one.look, looks[LOOKS * index : LOOKS * (index + 1)])
             for index, (_, one) in enumerate(doubtful)
         ]
 
@@ -334,7 +329,4 @@ def _is_doubtful(view: View, found: Prediction) -> bool:
 def _scored(found: Prediction, check: Check | None, rule: ScoreRule) -> Prediction:
     if check is None:
         return found
-    own = found.look.own
-    score = rule.probability(own, check.difference)
-    score = score if math.isnan(own) else min(own, score)
-    return replace(found, score=score, check=check)
+    return replace(found, score=check.score(rule, found.look.own), check=check)

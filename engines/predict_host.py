@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from streamprn.engines.protocol import Engine, Inference, Started
     from streamprn.records import Float32
 
-#: One crop costs less from the decoder's planes; with more, one conversion to RGB does.
-MAX_PLANE_CROPS = 2
+#: Crops cost less from the decoder's planes; with more of one frame, one conversion to RGB does.
+MAX_PLANE_CROPS = 8
 #: Frames of different streams in one batch while others are computed: what OpenVINO takes together.
 FRAMES_AT_ONCE = 4
 

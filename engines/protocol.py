@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Differences below this part of the face are noise.
 _LEAST_DIFFERENCE = 1e-3
 _LEAST_DOUBT = 1e-4
+#: What looks at other sizes differ by where a mesh is right, nearly always; and the weight of more.
+_MOST_RESIZED = 0.14
+_RESIZED_DOUBT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,8 @@ class ScoreRule:
     """From the network's own score and the disagreement of its looks to a probability.
 
     The logistic function of `bias + network * logit(own) + disagreement * log(difference)`, fitted
-    by `benchmarks/score.py --fit` for each engine.
+    by `benchmarks/score.py --fit` for each engine. Where the looks at other sizes are further apart
+    than those at right meshes are, `resized_doubt` is taken from its argument.
 
     Attributes:
         bias: see above.
@@ -152,19 +156,26 @@ class ScoreRule:
     network: float
     disagreement: float
 
-    def probability(self, own: float, difference: float) -> float:
+    def probability(self, own: float, difference: float, resized: float = 0.0) -> float:
         """That the mesh is right, 0..1.
 
         Args:
             own: the network's own score, 0..1; NaN where it gives none, which counts as even.
             difference: see `score.difference`; infinite gives 0.
+            resized: the same of the looks at a larger and a smaller region.
         """
-        if not math.isfinite(difference):
+        if not math.isfinite(difference + resized):
             return 0.0
         own = 0.5 if math.isnan(own) else min(max(own, _LEAST_DOUBT), 1.0 - _LEAST_DOUBT)
         logit = self.bias + self.network * math.log(own / (1.0 - own))
         logit += self.disagreement * math.log(max(difference, _LEAST_DIFFERENCE))
+        logit -= resized_doubt(resized)
         return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
+
+
+def resized_doubt(resized: float) -> float:
+    """How much a difference of looks at other sizes counts against a mesh, at least 0."""
+    return _RESIZED_DOUBT * math.log(max(resized, _MOST_RESIZED) / _MOST_RESIZED)
 
 
 class Surface(Protocol):

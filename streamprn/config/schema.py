@@ -133,8 +133,9 @@ class TrackConfig(Checked):
         maximum=1,
     )
     check_frames: int = setting(
-        60,
-        "Look twice more at a tracked face every so many frames, and when it is new or in doubt",
+        120,
+        "Look four times more at a tracked face every so many frames, and when it is new or in "
+        "doubt",
         unit="frames",
         minimum=1,
         maximum=100_000,

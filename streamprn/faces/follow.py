@@ -116,7 +116,7 @@ class Follower:
         ]
 
     def _is_due(self, track: Track) -> bool:
-        """Whether to look twice more; faces found together are not all checked in one frame."""
+        """Whether to look again; faces found together are not all checked in one frame."""
         return (track.frames + 7 * track.id) % self._rules.check_frames == 0
 
     def _view(self, image: FrameImage, track: Track, search: bool) -> View:

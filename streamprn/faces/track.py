@@ -29,7 +29,7 @@ class TrackRules:
             `on_one_head`.
         deadband: the ROI stays where it is while its successor differs by less than this part
             of its side, so that a still face gives a still mesh.
-        check_frames: the engine looks a second time at a followed face every so many frames, and
+        check_frames: the engine looks four times more at a followed face every so many frames, and
             besides when it is new or in doubt.
         search_frames: where a new face turns out to be none, it is looked for upside down and
             lying on its side, but no more often than every so many frames.
@@ -45,7 +45,7 @@ class TrackRules:
     lost_frames: int = 3
     max_overlap: float = 0.4
     deadband: float = 0.02
-    check_frames: int = 60
+    check_frames: int = 120
     search_frames: int = 10
     unconfirmed_detections: int = 3
     remember_s: float = 10.0

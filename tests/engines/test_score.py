@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamprn.engines import registry
 from streamprn.engines.head import HeadFit
 from streamprn.engines.protocol import CropRule, ScoreRule
-from streamprn.engines.score import TURNS, Check, Look, difference, second_regions
+from streamprn.engines.score import SIZES, TURNS, Check, Look, difference, second_regions
 from streamprn.records import Roi
 
 RULE = ScoreRule(-19.0, 0.8, -7.0)
@@ -40,9 +40,42 @@ def test_a_score_rises_with_the_networks_own(one, other, apart):
     assert RULE.probability(min(one, other), apart) <= RULE.probability(max(one, other), apart)
 
 
+@given(chances, differences, differences, differences)
+def test_looks_at_other_sizes_lower_a_score_where_they_are_far_apart(own, apart, one, other):
+    less, more = (RULE.probability(own, apart, by) for by in (max(one, other), min(one, other)))
+    assert less <= more <= RULE.probability(own, apart)
+    assert RULE.probability(own, apart, 0.12) == RULE.probability(own, apart)
+
+
 @pytest.mark.parametrize("apart", [math.inf, math.nan])
 def test_looks_that_cannot_be_compared_give_no_chance(apart):
-    assert RULE.probability(1.0, apart) == 0.0
+    assert RULE.probability(1.0, apart) == RULE.probability(1.0, 0.0, apart) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "score"),
+    [
+        (0.9, (0.9, 0.6), 0.8),
+        (0.7, (0.9, 0.95), 0.7),
+        (0.9, (math.nan, 0.6), 0.9),
+        (math.nan, (math.nan, math.nan), RULE.probability(math.nan, 0.0)),
+    ],
+)
+def test_a_score_is_no_more_than_the_network_says_now_and_at_turned_regions(own, others, score):
+    points = np.random.default_rng(0).uniform(70, 130, (68, 2))
+    said = [*others, 0.0, 0.0]
+    looks = [look(points, roi, own=one) for roi, one in zip(second_regions(ROI), said, strict=True)]
+    check = Check.of(CROP, look(points, own=own), looks)
+    assert check.score(RULE, own) == pytest.approx(score)
+
+
+def test_a_check_tells_turned_looks_from_resized_ones():
+    points = np.random.default_rng(0).uniform(70, 130, (68, 2))
+    regions, size = second_regions(ROI), 60.0 * ROI.side / CROP.span
+    looks = [look(points + 2 * number, roi) for number, roi in enumerate(regions)]
+    check = Check.of(CROP, look(points), looks)
+    assert check.difference == pytest.approx(math.sqrt(8) / size, rel=1e-3)
+    assert check.resized == pytest.approx(math.sqrt(72) / size, rel=1e-3)
 
 
 def test_a_network_without_a_score_counts_as_even():
@@ -53,7 +86,9 @@ def test_looks_agree_where_the_points_stay_in_the_frame_whatever_the_region():
     points = np.random.default_rng(0).uniform(70, 130, (68, 2))
     first = look(points)
     others = [look(points, roi) for roi in second_regions(ROI)]
-    assert [one.roi.roll for one in others] == pytest.approx([0.3 + turn for turn in TURNS])
+    turns, sizes = [*TURNS, 0, 0], [1, 1, *SIZES]
+    assert [one.roi.roll for one in others] == pytest.approx([0.3 + turn for turn in turns])
+    assert [one.roi.side for one in others] == pytest.approx([80 * size for size in sizes])
     assert difference(CROP, first, others) < 1e-4
     moved = look(points + np.array([3.0, 4.0]), others[0].roi)
     size = 60.0 * ROI.side / CROP.span
@@ -72,7 +107,7 @@ def test_looks_whose_points_are_no_numbers_differ_without_bound():
     [(0.1, 0.99, True), (0.12, 0.95, True), (0.13, 0.99, False), (0.1, 0.9, False)],
 )
 def test_a_check_holds_until_the_mesh_or_the_network_gets_worse(residual, own, holds):
-    check = Check(difference=0.05, residual=0.1, own=0.99)
+    check = Check(difference=0.05, resized=0.05, residual=0.1, own=0.99, own_mean=0.99)
     assert check.still_holds(look(np.zeros((68, 2)), residual=residual, own=own)) is holds
 
 

@@ -139,8 +139,8 @@ def test_a_still_face_is_checked_as_often_as_any(engine, detector):
     one, _ = settled(predictor, detector, check_frames=10)
     before = predictor.crops
     follow(one, [frame(astronaut())] * 20)
-    # Twice the face, and each time two second looks.
-    assert predictor.crops == before + 6
+    # Twice the face, and each time four second looks.
+    assert predictor.crops == before + 10
 
 
 def test_frames_of_another_size_or_kind_are_computed(engine, detector):

@@ -74,7 +74,7 @@ def test_predictions_of_more_views_than_a_batch_holds_are_those_of_the_cpu(
 
 
 def test_second_looks_and_scores_are_those_of_the_cpu(topology):
-    rule = ScoreRule(-3.0, 0.0, -2.0)
+    rule = ScoreRule(8.0, 0.0, -2.0)
     engine = HostEngine(topology)
     engine.score_rule = rule
     views = [View(picture(1), ROIS[index], search=True) for index in range(1)]
@@ -85,6 +85,7 @@ def test_second_looks_and_scores_are_those_of_the_cpu(topology):
         assert 0.01 < one.score < 0.99
         assert one.score == pytest.approx(other.score, abs=1e-2)
         assert one.check.difference == pytest.approx(other.check.difference, rel=1e-2)
+        assert one.check.resized == pytest.approx(other.check.resized, rel=1e-2)
 
 
 def test_a_timed_chain_tells_the_predictor_what_its_stages_took(topology):
