@@ -93,7 +93,8 @@ def wear(folder: Path, seconds: float, every_s: float) -> Worn:
         sources = [stays, {"uri": str(film), "name": "film", "loop": True}]
         guest = {"uri": camera.uri(), "required": False}
         # Files end every half minute, so that they come and go too.
-        record = {"dir": str(folder / "out"), "segment_s": 30.0, "keep_mb": 4}
+        limits = {"segment_s": 30.0, "keep_mb": 4, "keep_total_mb": 16}
+        record = {"dir": str(folder / "out"), **limits}
         with (
             Service(folder, sources, {"record": record}) as service,
             Ears(service.endpoint, ["stays"]) as ears,

@@ -276,9 +276,17 @@ class RecordConfig(Checked):
         minimum=1,
         maximum=1_000_000_000,
     )
+    keep_total_mb: int | None = setting(
+        None,
+        "Size of all files of all streams, also of those that are no more, beyond which the oldest "
+        "are deleted; null keeps all",
+        unit="MiB",
+        minimum=1,
+        maximum=1_000_000_000,
+    )
     keep_hours: float | None = setting(
         None,
-        "Age at which files are deleted; null keeps all",
+        "Age at which files are deleted, also those of streams that are no more; null keeps all",
         unit="h",
         minimum=0.001,
         maximum=1_000_000,

@@ -121,7 +121,12 @@ def recorders(config: Config, topology: Topology) -> list[Recorder]:
     limits = Limits(
         segment_bytes=settings.segment_mb << 20,
         segment_s=settings.segment_s,
-        keep_bytes=None if settings.keep_mb is None else settings.keep_mb << 20,
+        keep_bytes=_bytes(settings.keep_mb),
+        keep_total_bytes=_bytes(settings.keep_total_mb),
         keep_s=None if settings.keep_hours is None else settings.keep_hours * 3600,
     )
     return [Recorder(Path(settings.dir), topology, kinds, config.publish.mesh_format, limits)]
+
+
+def _bytes(mebibytes: int | None) -> int | None:
+    return None if mebibytes is None else mebibytes << 20

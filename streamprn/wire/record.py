@@ -19,7 +19,7 @@ import msgpack
 from streamprn.errors import InputError, WireError
 from streamprn.records import FACE_DETAILS, Kind
 from streamprn.wire import decode, encode_faces, encode_frame, encode_topology
-from streamprn.wire.segments import SUFFIX, Limits, Segment, checksum, retire
+from streamprn.wire.segments import SUFFIX, Limits, Segment, checksum, retire, retire_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +43,7 @@ RETRY_S: Final = 1.0
 #: How often segments are looked after.
 CARE_S: Final = 1.0
 IDLE_S: Final = 60.0
+RETIRE_S: Final = 10.0
 CLOSE_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ class Recorder:
         self._statistics = RecordStatistics()
         self._told_lost = 0
         self._retry_s = 0.0
+        self._retire_s = time.monotonic()
         self._items: deque[_Item | _Removed] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -272,11 +274,22 @@ class Recorder:
             _log.warning("%s: recording stopped: %s; it is tried again", self._folder, why)
 
     def _look_after(self) -> None:
-        """Close the segments to which nothing came for a while."""
+        """Close the segments to which nothing came for a while; delete what is too old."""
         now = time.monotonic()
         for stream, segment in list(self._segments.items()):
             if now - segment.touched_s > IDLE_S:
                 self._end(stream)
+        bounded = self._limits.keep_total_bytes is not None or self._limits.keep_s is not None
+        if bounded and now >= self._retire_s:
+            self._retire_s = now + RETIRE_S
+            current = {
+                self._folder / stream / segment.info.file
+                for stream, segment in self._segments.items()
+            }
+            try:
+                retire_all(self._folder, self._limits, current)
+            except OSError as error:
+                _log.debug("%s: old files cannot be deleted: %s", self._folder, error)
 
 
 def read(path: Path) -> Iterator[Message]:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from streamprn.wire.encode import Parts
@@ -40,12 +40,15 @@ class Limits:
         segment_bytes: a segment that has so many is closed.
         segment_s: so is one that is so many seconds old.
         keep_bytes: of all segments of a stream; the oldest go first. None keeps everything.
-        keep_s: segments that were closed longer ago go. None keeps everything.
+        keep_total_bytes: the same of all streams together.
+        keep_s: segments that were closed longer ago go, also those of streams that are no more.
+            None keeps everything.
     """
 
     segment_bytes: int = 256 << 20
     segment_s: float = 600.0
     keep_bytes: int | None = None
+    keep_total_bytes: int | None = None
     keep_s: float | None = None
 
 
@@ -186,20 +189,76 @@ def index(folder: Path) -> list[SegmentInfo]:
 
 
 def retire(folder: Path, limits: Limits, current: str) -> None:
-    """Delete what is beyond the limits, the oldest first, and never `current`."""
-    sizes = {path: path.stat() for path in segments(folder)}
+    """Delete what is beyond the limits of a stream, the oldest first, and never `current`."""
+    sizes = _sizes(folder)
     total = sum(stat.st_size for stat in sizes.values())
-    oldest_s = -1.0 if limits.keep_s is None else time.time() - limits.keep_s
+    oldest_s = _oldest_s(limits)
     most = total if limits.keep_bytes is None else limits.keep_bytes
-    gone = False
+    gone = []
     for path, stat in sizes.items():
         if path.name == current or not (total > most or stat.st_mtime < oldest_s):
             break
-        path.unlink(missing_ok=True)
+        gone.append(path)
         total -= stat.st_size
-        gone = True
-    if gone:
+    _delete(gone)
+
+
+def retire_all(root: Path, limits: Limits, current: Collection[Path]) -> None:
+    """Delete what is beyond the limits of all streams below a folder, running or not.
+
+    Args:
+        root: of the recording.
+        limits: age and total size; that of one stream is left to `retire`.
+        current: segments that are being written, which stay.
+
+    Raises:
+        OSError: the folder cannot be read, or something in it not be deleted.
+    """
+    sizes = {
+        path: stat
+        for folder in root.iterdir()
+        if folder.is_dir()
+        for path, stat in _sizes(folder).items()
+    }
+    oldest_s = _oldest_s(limits)
+    total = sum(stat.st_size for stat in sizes.values())
+    most = total if limits.keep_total_bytes is None else limits.keep_total_bytes
+    gone = []
+    for path, stat in sorted(sizes.items(), key=lambda item: item[1].st_mtime):
+        if path not in current and (total > most or stat.st_mtime < oldest_s):
+            gone.append(path)
+            total -= stat.st_size
+    _delete(gone)
+
+
+def _sizes(folder: Path) -> dict[Path, os.stat_result]:
+    """The segments that a recorder wrote, in order of time; other files are none of ours."""
+    found = {}
+    for path in segments(folder):
+        # Another recorder may delete it meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if _number(path):
+                found[path] = path.stat()
+    return found
+
+
+def _oldest_s(limits: Limits) -> float:
+    return -1.0 if limits.keep_s is None else time.time() - limits.keep_s
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    """Delete segments, what the index says of them, and the folder of the last one."""
+    folders = set()
+    for path in paths:
+        path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
         kept = "".join(map(_line, index(folder)))
+        if not kept and not segments(folder):
+            (folder / INDEX).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else lies in it
+                folder.rmdir()
+            continue
         fresh = folder / f"{INDEX}.new"
         fresh.write_text(kept, encoding="utf-8")
         fresh.replace(folder / INDEX)

@@ -47,6 +47,8 @@ def test_a_snapshot_shows_the_frame_with_its_face(call, served):
 def test_a_stream_that_shows_nothing_has_no_picture_but_a_reason(call, monkeypatch):
     monkeypatch.setattr("streamprn.serve.app.SNAPSHOT_TIMEOUT_S", 0.5)
     call("POST", "/streams/face/pause")
+    # A frame that was on its way when the stream was paused is still shown.
+    eventually(lambda: call("GET", "/streams/face/snapshot.jpg").status == 503)
     problem = call.problem(503, "no-picture", "GET", "/streams/face/snapshot.jpg")
     assert "it is paused" in problem["detail"]
 

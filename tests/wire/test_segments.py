@@ -100,6 +100,65 @@ def test_segments_go_where_an_age_is_set(tmp_path):
     assert numbers([left]) == list(range(5, 10))
 
 
+def test_segments_of_streams_that_are_no_more_go_at_an_age_too(tmp_path):
+    one = recorder(tmp_path)
+    for stream in ("gone", "young", "noted"):
+        write(one, 5, stream=stream)
+    one.close()
+    for stream in ("gone", "noted"):
+        os.utime(recordings(tmp_path)[stream][0], (1, 1))
+    (tmp_path / "noted" / "mine.sprn").write_bytes(b"x")
+    os.utime(tmp_path / "noted" / "mine.sprn", (1, 1))
+    one = recorder(tmp_path, keep_s=3600)
+    write(one, 5)
+    try:
+        eventually(lambda: not (tmp_path / "gone").exists() and "cam1" in recordings(tmp_path))
+    finally:
+        one.close()
+    assert {name: len(paths) for name, paths in recordings(tmp_path).items()} == {
+        "cam1": 1,
+        "noted": 1,
+        "young": 1,
+    }
+    assert [path.name for path in recordings(tmp_path)["noted"]] == ["mine.sprn"]
+    assert index(tmp_path / "young")
+    assert not index(tmp_path / "noted")
+
+
+def test_the_oldest_segments_of_all_streams_go_where_a_total_is_set(tmp_path):
+    one = recorder(tmp_path, segment_bytes=30_000)
+    for stream in ("first", "second", "third"):
+        write(one, 60, stream=stream)
+    one.close()
+    for age, stream in enumerate(("third", "second", "first")):
+        for path in recordings(tmp_path)[stream]:
+            os.utime(path, (1_000_000 - 1000 * age,) * 2)
+    size = sum(path.stat().st_size for path in recordings(tmp_path)["third"])
+    one = recorder(tmp_path, keep_total_bytes=size + 60_000)
+    write(one, 5)
+    try:
+        eventually(lambda: "first" not in recordings(tmp_path))
+    finally:
+        one.close()
+    left = recordings(tmp_path)
+    assert numbers(left["third"]) == list(range(60))
+    assert numbers(left["cam1"]) == list(range(5))
+    assert 0 < len(left["second"]) < len(left["third"])
+    assert numbers(left["second"])[-1] == 59
+
+
+@pytest.mark.parametrize("limits", [{"keep_s": 1e-9}, {"keep_total_bytes": 1}])
+def test_the_segment_that_is_written_never_goes(tmp_path, monkeypatch, limits):
+    monkeypatch.setattr(record, "RETIRE_S", 0.0)
+    one = recorder(tmp_path, **limits)
+    write(one, 5)
+    time.sleep(2.5 * record.CARE_S)
+    write(one, 5, first=5)
+    one.close()
+    (left,) = recordings(tmp_path)["cam1"]
+    assert numbers([left]) == list(range(10))
+
+
 def test_each_stream_has_a_folder_of_its_own(tmp_path):
     one = recorder(tmp_path)
     for stream in ("door", "yard"):
