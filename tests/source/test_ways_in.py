@@ -41,7 +41,7 @@ def transport(tmp_path_factory):
         ("UDP://127.0.0.1:5000", SourceKind.STREAM, "127.0.0.1_5000", "udp://127.0.0.1:5000"),
         ("udp://@239.0.0.1:5000", SourceKind.STREAM, "239.0.0.1_5000", "udp://@239.0.0.1:5000"),
         ("srt://:9000?mode=listener", SourceKind.STREAM, "9000", "srt://:9000?mode=listener"),
-        ("Rtmp://h/live/door", SourceKind.STREAM, "h-live_door", "rtmp://h/live/door"),
+        ("Rtmp://h/live/door", SourceKind.STREAM, "h-live", "rtmp://h/live/door"),
         ("-", SourceKind.PIPE, "stdin", "-"),
         ("screen", SourceKind.SCREEN, "screen", ""),
         ("screen::1.0+10,20", SourceKind.SCREEN, "screen", ":1.0+10,20"),
