@@ -79,6 +79,8 @@ def test_the_file_of_a_removed_stream_is_closed_at_once(engine, detector, clips,
         eventually(lambda: len(open_files()) == 1, 2)
         (left,) = open_files()
         assert "yard" in left
+        # It is noted in the index right after it was closed.
+        eventually(lambda: index(tmp_path / "door"), 2)
         (told,) = index(tmp_path / "door")
         assert told.messages > 1
         messages = list(read(tmp_path / "door" / told.file))
