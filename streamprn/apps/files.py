@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from streamprn.callbacks import called_back
 from streamprn.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class PartialFile:
         """The name of the wanted file."""
         return str(self.path)
 
+    @called_back
     def write(self, data: bytes) -> int:
         """See `io.RawIOBase.write`."""
         size = len(data)
@@ -77,6 +79,7 @@ class PartialFile:
         self._size = max(self._size, self._at)
         return size
 
+    @called_back
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """See `io.IOBase.seek`."""
         self._at = offset + {os.SEEK_CUR: self._at, os.SEEK_END: self._size}.get(whence, 0)
@@ -87,6 +90,7 @@ class PartialFile:
                 self._error = error
         return self._at
 
+    @called_back
     def tell(self) -> int:
         """See `io.IOBase.tell`."""
         return self._at

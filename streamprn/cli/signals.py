@@ -12,6 +12,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from streamprn.callbacks import is_called_back
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 GRACE_S = 0.7
 #: For commands that remove half-written files before they end.
 CLEANUP_S = 5.0
+# Until a signal that came within a callback comes again.
+_AGAIN_S = 0.01
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,6 +33,20 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         self.number = number
         super().__init__()
+
+
+def _interrupt(number: int, frame: FrameType | None, done: threading.Event) -> None:
+    """Raise `Stopped`, or where it would be lost let the signal come again, until `done`."""
+    if not is_called_back(frame):
+        raise Stopped(number)
+
+    def again() -> None:
+        if not done.is_set():
+            os.kill(os.getpid(), number)
+
+    later = threading.Timer(_AGAIN_S, again)
+    later.daemon = True
+    later.start()
 
 
 @contextlib.contextmanager
@@ -54,11 +72,11 @@ def stop_on_signals(
 
     handled: list[int] = []
 
-    def handle(number: int, _: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
         handled.append(number)
         if interrupt or len(handled) > 1:
-            raise Stopped(number)
+            _interrupt(number, frame, done)
 
     def watch() -> None:
         while number := reader.recv(1):

@@ -21,11 +21,12 @@ from PIL import Image
 from streamprn import cli
 from streamprn.apps import images, outputs
 from streamprn.apps.clip_writing import ClipWriter
-from streamprn.apps.files import write_whole
+from streamprn.apps.files import PartialFile, write_whole
 from streamprn.apps.images import IMAGE_SUFFIXES
 from streamprn.apps.reconstruction import Reconstruction, Reconstructor
 from streamprn.apps.video import ClipReader, open_clip
 from streamprn.cli.parser import Parser, with_odd_paths
+from streamprn.cli.signals import CLEANUP_S, Stopped, stop_on_signals
 from streamprn.errors import InputError
 from streamprn.source.content import Content, is_clip, judge_file
 from tests.support import clips
@@ -193,6 +194,24 @@ def run(args):
 doctor.run = run
 sys.exit(cli.main(["doctor"]))
 """
+
+
+def test_a_signal_that_comes_while_a_library_calls_back_is_not_lost(tmp_path: Path) -> None:
+    """What is raised there is printed by PyAV and forgotten."""
+    partial, calls = PartialFile(tmp_path / "out.bin"), []
+
+    class Disk:
+        def write(self, _: bytes) -> None:
+            calls.append(1)
+            signal.raise_signal(signal.SIGINT)
+
+    whole, partial._file = partial._file, Disk()
+    with pytest.raises(Stopped), stop_on_signals(CLEANUP_S, interrupt=True):
+        assert partial.write(b"abc") == 3
+        time.sleep(5)
+    assert len(calls) == 1
+    partial._file = whole
+    partial.discard()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
