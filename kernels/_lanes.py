@@ -41,23 +41,24 @@ __all__ = [
 LANES = 4
 _FLOAT4 = ir.VectorType(ir.FloatType(), LANES)
 _BYTE4 = ir.VectorType(ir.IntType(8), LANES)
-FLAGS = ("contract", "reassoc", "nsz", "arcp")
+_FLAGS = ("contract", "reassoc", "nsz", "arcp")
 
 
-class Float4(types.Type):  # type: ignore[misc]
-    """Numba's type of four float32 lanes."""
+class Lanes(types.Type):  # type: ignore[misc]
+    """Numba's type of so many float32 lanes."""
 
-    def __init__(self) -> None:
-        super().__init__(name="Float4")
-
-
-float4 = Float4()
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(name=f"Float{count}")
 
 
-@register_model(Float4)
-class _Float4Model(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, type_: Float4) -> None:
-        super().__init__(manager, type_, _FLOAT4)
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, type_: Lanes) -> None:
+        super().__init__(manager, type_, ir.VectorType(ir.FloatType(), type_.count))
+
+
+float4 = Lanes(LANES)
 
 
 def _address(context: Any, builder: Any, type_: Any, array: Any, offset: Any, vector: Any) -> Any:
@@ -104,20 +105,6 @@ def store4(_context: Any, array: Any, offset: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread4(_context: Any, value: Any) -> Any:
-    """One float32 in all four lanes."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        first = builder.insert_element(
-            ir.Constant(_FLOAT4, ir.Undefined), arguments[0], ir.IntType(32)(0)
-        )
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(first, ir.Constant(_FLOAT4, ir.Undefined), zeros)
-
-    return float4(types.float32), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def pack4(_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """Four float32 side by side."""
 
@@ -148,37 +135,76 @@ def store3(array: Any, offset: Any, value: Any) -> None:
         array[offset + lane] = lane4(value, lane)
 
 
-def binary(type_: types.Type, combine: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+def spread_value(builder: Any, value: Any, count: int) -> Any:
+    """LLVM's vector of so many times the same value."""
+    nothing = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+    return builder.shuffle_vector(first, nothing, zeros)
+
+
+def spread(lanes: Lanes) -> Any:
+    """What puts one float32 into all lanes."""
+
+    def operation(_context: Any, value: Any) -> Any:
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            return spread_value(builder, arguments[0], lanes.count)
+
+        return lanes(types.float32), generate
+
+    operation.__doc__ = "One float32 in all lanes."
+    return intrinsic(operation)
+
+
+def binary(lanes: Lanes, combine: Callable[[Any, Any, Any], Any]) -> Any:
     """What joins two values of lanes to a third one.
 
     Args:
-        type_: of all three.
+        lanes: type of all three.
         combine: from LLVM's builder and two of its values to the third.
-        doc: of the function.
     """
 
     def operation(_context: Any, first: Any, second: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             return combine(builder, *arguments)
 
-        return type_(type_, type_), generate
+        return lanes(lanes, lanes), generate
 
-    operation.__doc__ = doc
+    operation.__doc__ = combine.__doc__
     return intrinsic(operation)
 
 
-def select(comparison: str) -> Callable[[Any, Any, Any], Any]:
-    """The first of two where the comparison holds, lane by lane, else the second."""
-    return lambda builder, a, b: builder.select(builder.fcmp_ordered(comparison, a, b), a, b)
+def added(builder: Any, a: Any, b: Any) -> Any:
+    """Lane by lane `a + b`."""
+    return builder.fadd(a, b, flags=_FLAGS)
 
 
-add4 = binary(
-    float4, lambda builder, a, b: builder.fadd(a, b, flags=FLAGS), "Lane by lane `a + b`."
-)
-subtract4 = binary(float4, lambda builder, a, b: builder.fsub(a, b, flags=FLAGS), "`a - b`.")
-multiply4 = binary(float4, lambda builder, a, b: builder.fmul(a, b, flags=FLAGS), "`a * b`.")
-min4 = binary(float4, select("<"), "The lesser of each lane; the second where one is NaN.")
-max4 = binary(float4, select(">"), "The greater of each lane; the second where one is NaN.")
+def subtracted(builder: Any, a: Any, b: Any) -> Any:
+    """Lane by lane `a - b`."""
+    return builder.fsub(a, b, flags=_FLAGS)
+
+
+def multiplied(builder: Any, a: Any, b: Any) -> Any:
+    """Lane by lane `a * b`."""
+    return builder.fmul(a, b, flags=_FLAGS)
+
+
+def lesser(builder: Any, a: Any, b: Any) -> Any:
+    """The lesser of each lane; the second where one is NaN."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+def greater(builder: Any, a: Any, b: Any) -> Any:
+    """The greater of each lane; the second where one is NaN."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+spread4 = spread(float4)
+add4 = binary(float4, added)
+subtract4 = binary(float4, subtracted)
+multiply4 = binary(float4, multiplied)
+min4 = binary(float4, lesser)
+max4 = binary(float4, greater)
 
 if config.DISABLE_JIT:
     from streamprn.kernels._lanes_plain import (

@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 from numba import config, types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
-from streamprn.kernels._lanes import FLAGS, binary, select
+from streamprn.kernels._jit import maths
+from streamprn.kernels._lanes import (
+    Lanes,
+    added,
+    binary,
+    greater,
+    lesser,
+    multiplied,
+    spread,
+    spread_value,
+    subtracted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +41,7 @@ __all__ = [
     "min8",
     "multiply8",
     "ramp8",
+    "scale8",
     "spread8",
     "store_colours8",
 ]
@@ -42,41 +54,12 @@ _INT8 = ir.VectorType(_INT, LANES8)
 _LONG8 = ir.VectorType(_LONG, LANES8)
 
 
-class Float8(types.Type):  # type: ignore[misc]
-    """Numba's type of eight float32 lanes."""
-
-    def __init__(self) -> None:
-        super().__init__(name="Float8")
-
-
-float8 = Float8()
-
-
-@register_model(Float8)
-class _Float8Model(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, type_: Float8) -> None:
-        super().__init__(manager, type_, _FLOAT8)
+float8 = Lanes(LANES8)
 
 
 def _shuffled(builder: Any, first: Any, second: Any, order: Sequence[int]) -> Any:
     lanes = ir.Constant(ir.VectorType(_INT, len(order)), list(order))
     return builder.shuffle_vector(first, second, lanes)
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    nothing = ir.Constant(ir.VectorType(value.type, LANES8), ir.Undefined)
-    first = builder.insert_element(nothing, value, _INT(0))
-    return _shuffled(builder, first, nothing, [0] * LANES8)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def spread8(_context: Any, value: Any) -> Any:
-    """One float32 in all eight lanes."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return _spread(builder, arguments[0])
-
-    return float8(types.float32), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -89,12 +72,17 @@ def ramp8(_context: Any) -> Any:
     return float8(), generate
 
 
-add8 = binary(
-    float8, lambda builder, a, b: builder.fadd(a, b, flags=FLAGS), "Lane by lane `a + b`."
-)
-multiply8 = binary(float8, lambda builder, a, b: builder.fmul(a, b, flags=FLAGS), "`a * b`.")
-min8 = binary(float8, select("<"), "The lesser of each lane; the second where one is NaN.")
-max8 = binary(float8, select(">"), "The greater of each lane; the second where one is NaN.")
+spread8 = spread(float8)
+add8 = binary(float8, added)
+multiply8 = binary(float8, multiplied)
+min8 = binary(float8, lesser)
+max8 = binary(float8, greater)
+
+
+@maths
+def scale8(value: Any, scale: Any, bias: Any) -> Any:
+    """`value * scale + bias` with float32 that are the same in all lanes."""
+    return add8(multiply8(value, spread8(scale)), spread8(bias))
 
 
 def _around(
@@ -125,7 +113,9 @@ def _around(
     """
     column, row = builder.fptosi(x, _INT8), builder.fptosi(y, _INT8)
     inside = builder.mul(builder.zext(column, _LONG8), ir.Constant(_LONG8, [pixel] * LANES8))
-    places = builder.add(builder.mul(builder.zext(row, _LONG8), _spread(builder, stride)), inside)
+    places = builder.add(
+        builder.mul(builder.zext(row, _LONG8), spread_value(builder, stride, LANES8)), inside
+    )
     nothing = ir.Constant(ir.VectorType(word, LANES8), ir.Undefined)
     above, below = [nothing] * len(words), [nothing] * len(words)
     for lane in range(LANES8):
@@ -136,8 +126,8 @@ def _around(
                 place = builder.bitcast(builder.gep(start, [_LONG(offset)]), ir.PointerType(word))
                 read = builder.load(place, align=1)
                 found[index] = builder.insert_element(found[index], read, _INT(lane))
-    across = builder.fsub(x, builder.sitofp(column, _FLOAT8), flags=FLAGS)
-    down = builder.fsub(y, builder.sitofp(row, _FLOAT8), flags=FLAGS)
+    across = subtracted(builder, x, builder.sitofp(column, _FLOAT8))
+    down = subtracted(builder, y, builder.sitofp(row, _FLOAT8))
     above, below = ([builder.zext(one, _INT8) for one in found] for found in (above, below))
     return above, below, across, down
 
@@ -149,8 +139,8 @@ def _byte(builder: Any, words: Any, index: int) -> Any:
 
 
 def _mixed(builder: Any, first: Any, second: Any, part: Any) -> Any:
-    step = builder.fmul(builder.fsub(second, first, flags=FLAGS), part, flags=FLAGS)
-    return builder.fadd(first, step, flags=FLAGS)
+    step = multiplied(builder, subtracted(builder, second, first), part)
+    return added(builder, first, step)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -13,6 +13,7 @@ from streamprn.kernels._lanes8 import (
     bilinear_rgb8,
     multiply8,
     ramp8,
+    scale8,
     spread8,
     store_colours8,
 )
@@ -37,7 +38,7 @@ def _columns(
 ) -> None:
     """Eight and more columns of a crop row whose samples all lie inside; constant taps unroll."""
     begin, end = span
-    weight, lift = spread8(tone.scale / np.float32(across * down)), spread8(tone.bias)
+    weight = tone.scale / np.float32(across * down)
     stride = np.intp(3 * image.shape[1])
     pixels, out = image.reshape(-1), row.reshape(-1)
     u, v = tap_offset(0, across), np.float32(r) + tap_offset(0, down)
@@ -57,9 +58,8 @@ def _columns(
                 red, green, blue = add8(red, r8), add8(green, g8), add8(blue, b8)
                 px += right_x
                 py += right_y
-        red, green = add8(multiply8(red, weight), lift), add8(multiply8(green, weight), lift)
-        blue = add8(multiply8(blue, weight), lift)
-        store_colours8(out, 3 * first, red, green, blue)
+        red, green = scale8(red, weight, tone.bias), scale8(green, weight, tone.bias)
+        store_colours8(out, 3 * first, red, green, scale8(blue, weight, tone.bias))
 
 
 @inner(fastmath=True)

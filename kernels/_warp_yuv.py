@@ -15,6 +15,7 @@ from streamprn.kernels._lanes8 import (
     min8,
     multiply8,
     ramp8,
+    scale8,
     spread8,
     store_colours8,
 )
@@ -112,8 +113,8 @@ def _columns(
                 cr = add8(cr, bilinear8(chroma_v, stride_v, at_x, at_y))
                 px += right_cx
                 py += right_cy
-        light = _scaled(light, gain, -black * colour.gain)
-        cb, cr = _scaled(cb, chroma_gain, -NEUTRAL), _scaled(cr, chroma_gain, -NEUTRAL)
+        light = scale8(light, gain, -black * colour.gain)
+        cb, cr = scale8(cb, chroma_gain, -NEUTRAL), scale8(cr, chroma_gain, -NEUTRAL)
         red = add8(light, multiply8(cr, spread8(red_v)))
         green = add8(light, multiply8(cb, spread8(green_u)))
         green = add8(green, multiply8(cr, spread8(green_v)))
@@ -122,15 +123,10 @@ def _columns(
 
 
 @maths
-def _scaled(value: Any, scale: Any, bias: Any) -> Any:
-    return add8(multiply8(value, spread8(scale)), spread8(bias))
-
-
-@maths
 def _toned(grey: Any, tone: Any) -> Any:
     """A grey level, kept to 0..255, as the network takes it."""
     grey = min8(max8(grey, spread8(ZERO)), spread8(WHITE))
-    return _scaled(grey, tone.scale, tone.bias)
+    return scale8(grey, tone.scale, tone.bias)
 
 
 @inner(fastmath=True)

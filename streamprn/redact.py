@@ -14,7 +14,15 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-__all__ = ["HIDDEN", "UrlParts", "redact", "redact_text", "remember", "split_url"]
+__all__ = [
+    "HIDDEN",
+    "UrlParts",
+    "announces_secret",
+    "redact",
+    "redact_text",
+    "remember",
+    "split_url",
+]
 
 HIDDEN = "***"
 
@@ -31,16 +39,13 @@ _LOCAL = frozenset({"file", "ipc", "inproc", "unix"})
 _NO_USERS = frozenset({"tcp", "udp"})
 
 # Cameras take credentials in the query, and some in the path: `/user=admin_password=x_channel=1`.
-_SECRET = re.compile(
-    r"(?i)([a-z0-9.-]*(?:user|usr|login|pass|pwd|psw|token|secret|key|auth|cred|sig|session|sid)"
-    r"[a-z0-9.-]*=)((?:(?!_[a-z]+=)[^&;/?#\s])*)"
-)
+_WORDS = "user|usr|login|pass|pwd|psw|token|secret|key|auth|cred|sig|session|sid"
+_ENDINGS = "name|word|wd|phrase|id|nature|entials"
+_SECRET = re.compile(rf"(?i)([a-z0-9.-]*(?:{_WORDS})[a-z0-9.-]*=)((?:(?!_[a-z]+=)[^&;/?#\s])*)")
 # What names a secret in a query; another name may be a part of a value with a raw "&" in it.
-_SECRET_NAME = re.compile(
-    r"(?i)(?:access|api|session|stream)?_?"
-    r"(?:user|usr|login|pass|pwd|psw|token|secret|key|auth|cred|sig|session|sid|id)"
-    r"(?:name|word|wd|phrase|id|nature|entials)?"
-)
+_SECRET_NAME = re.compile(rf"(?i)(?:access|api|session|stream)?_?(?:{_WORDS}|id)(?:{_ENDINGS})?")
+# What stands before a secret in a path: `/token/abc`.
+_ANNOUNCES = re.compile(rf"(?i).*(?:{_WORDS})(?:{_ENDINGS})?")
 # A part of a path that is a secret by itself: some cameras give every stream a random name.
 _RANDOM_NAME = re.compile(
     r"(?=[^/.]*[0-9])(?=[^/.]*[A-Za-z])[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+)*"
@@ -176,6 +181,11 @@ def _shown_pair(pair: str) -> str:
     if equals and (name.lower() in _SHOWN or _SECRET_NAME.fullmatch(name)):
         return f"{name}={HIDDEN}"
     return HIDDEN if pair else ""
+
+
+def announces_secret(part: str) -> bool:
+    """Whether what follows a part of a path may be a secret."""
+    return _ANNOUNCES.fullmatch(part) is not None
 
 
 def redact_text(text: str) -> str:

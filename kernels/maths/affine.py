@@ -42,7 +42,10 @@ def scale_of(a: Real, b: Real, c: Real, d: Real) -> Real:
 
 
 @maths
-def _taps_of(step: Real) -> Integer:
+def _taps_of(step: Real, single: Real) -> Integer:
+    """Samples for a step that takes one up to `single`, and then one for each `REACH` of it."""
+    if not (step > single):
+        return 1
     if step > REACH * np.float32(MAX_TAPS):
         return MAX_TAPS
     return max(2, math.ceil(step / REACH))
@@ -55,19 +58,13 @@ def taps_along(dx: Real, dy: Real) -> Integer:
     A bilinear sample is two input pixels wide: samples that far apart miss none. One sample alone
     is kept to 1.5 pixels, where it is as far from the mean over the step as two are at 4.
     """
-    step = math.sqrt(dx * dx + dy * dy)
-    if not (step > SINGLE):
-        return 1
-    return _taps_of(step)
+    return _taps_of(math.sqrt(dx * dx + dy * dy), SINGLE)
 
 
 @maths
 def chroma_taps_along(dx: Real, dy: Real) -> Integer:
     """`taps_along` for planes of half the size, which hold little that is finer than a sample."""
-    step = HALF * math.sqrt(dx * dx + dy * dy)
-    if not (step > REACH):
-        return 1
-    return _taps_of(step)
+    return _taps_of(HALF * math.sqrt(dx * dx + dy * dy), REACH)
 
 
 @maths

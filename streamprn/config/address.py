@@ -8,13 +8,13 @@ import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 from streamprn.errors import InputError, SourceError
 from streamprn.records import PUBLISHER
-from streamprn.redact import HIDDEN, redact, remember, split_url
+from streamprn.redact import HIDDEN, announces_secret, redact, remember, split_url
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -45,7 +45,6 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 # A part of a path that looks like a name which somebody gave: `h264Preview_01_main`, `index.m3u8`.
 _WORD = r"(?:[A-Z]?[a-z]{1,16}(?![a-z])|[A-Z]{1,8}(?![A-Z])|[0-9]{1,4}(?![0-9])){1,4}"
 _ORDINARY = re.compile(rf"{_WORD}(?:[_.-]{_WORD}){{0,4}}")
-_BEFORE_SECRET = re.compile(r"(?i).*(?:token|key|auth|secret|pass|pwd|password|sig|signature|sid)")
 _SCREEN = re.compile(r"(?i)(?:screen(?::|$)|x11grab:)")
 _ENCODE = (
     "percent-encode what is special in user and password: "
@@ -331,11 +330,10 @@ def _host_and_path(url: str) -> tuple[str, str]:
     elements = re.split("[?#]", parts.rest)[0].strip("/").split("/")
     if parts.scheme.startswith("rtmp"):
         elements = elements[:1]  # the application; a stream key follows
-    before = ("", *elements)
     return parts.host, "/".join(
         element
-        for element, last in zip(elements, before, strict=False)
-        if _ORDINARY.fullmatch(element) and not _BEFORE_SECRET.fullmatch(last)
+        for before, element in pairwise(["", *elements])
+        if _ORDINARY.fullmatch(element) and not announces_secret(before)
     )
 
 

@@ -248,7 +248,7 @@ class Recorder:
             first = encode_topology(stream, self._topology, 0, now, time.time_ns(), run=self._run)
             segment = self._segments[stream] = Segment(self._folder / stream, self._run, first)
             self._statistics.segments += 1
-            retire(self._folder / stream, self._limits, segment.info.file)
+            retire(self._folder / stream, self._limits, segment.path)
         return segment
 
     def _full(self, segment: Segment) -> bool:
@@ -282,10 +282,7 @@ class Recorder:
         bounded = self._limits.keep_total_bytes is not None or self._limits.keep_s is not None
         if bounded and now >= self._retire_s:
             self._retire_s = now + RETIRE_S
-            current = {
-                self._folder / stream / segment.info.file
-                for stream, segment in self._segments.items()
-            }
+            current = {segment.path for segment in self._segments.values()}
             try:
                 retire_all(self._folder, self._limits, current)
             except OSError as error:

@@ -91,6 +91,11 @@ class Segment:
             (folder / name).unlink(missing_ok=True)
             raise
 
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self._folder / self.info.file
+
     def write(self, messages: Iterable[Parts], seq: int, wall_ns: int) -> None:
         """Write the messages of one frame.
 
@@ -108,10 +113,9 @@ class Segment:
         """Close the file and note it in the index; a message that was cut off is cut away."""
         with contextlib.suppress(OSError):
             self._file.close()
-        path = self._folder / self.info.file
         with contextlib.suppress(OSError):
-            if path.stat().st_size > self.info.bytes:
-                os.truncate(path, self.info.bytes)
+            if self.path.stat().st_size > self.info.bytes:
+                os.truncate(self.path, self.info.bytes)
         with (
             contextlib.suppress(OSError),
             (self._folder / INDEX).open("a", encoding="utf-8") as file,
@@ -188,19 +192,9 @@ def index(folder: Path) -> list[SegmentInfo]:
     return found
 
 
-def retire(folder: Path, limits: Limits, current: str) -> None:
+def retire(folder: Path, limits: Limits, current: Path) -> None:
     """Delete what is beyond the limits of a stream, the oldest first, and never `current`."""
-    sizes = _sizes(folder)
-    total = sum(stat.st_size for stat in sizes.values())
-    oldest_s = _oldest_s(limits)
-    most = total if limits.keep_bytes is None else limits.keep_bytes
-    gone = []
-    for path, stat in sizes.items():
-        if path.name == current or not (total > most or stat.st_mtime < oldest_s):
-            break
-        gone.append(path)
-        total -= stat.st_size
-    _delete(gone)
+    _retire(_sizes(folder), limits.keep_bytes, limits.keep_s, {current})
 
 
 def retire_all(root: Path, limits: Limits, current: Collection[Path]) -> None:
@@ -214,17 +208,24 @@ def retire_all(root: Path, limits: Limits, current: Collection[Path]) -> None:
     Raises:
         OSError: the folder cannot be read, or something in it not be deleted.
     """
-    sizes = {
-        path: stat
-        for folder in root.iterdir()
-        if folder.is_dir()
-        for path, stat in _sizes(folder).items()
-    }
-    oldest_s = _oldest_s(limits)
+    folders = (below for below in root.iterdir() if below.is_dir())
+    sizes = (item for folder in folders for item in _sizes(folder).items())
+    by_age = dict(sorted(sizes, key=lambda item: item[1].st_mtime))
+    _retire(by_age, limits.keep_total_bytes, limits.keep_s, current)
+
+
+def _retire(
+    sizes: dict[Path, os.stat_result],
+    keep_bytes: int | None,
+    keep_s: float | None,
+    current: Collection[Path],
+) -> None:
+    """Delete segments, given the oldest first, while all are too large, and those too old."""
     total = sum(stat.st_size for stat in sizes.values())
-    most = total if limits.keep_total_bytes is None else limits.keep_total_bytes
+    most = total if keep_bytes is None else keep_bytes
+    oldest_s = -1.0 if keep_s is None else time.time() - keep_s
     gone = []
-    for path, stat in sorted(sizes.items(), key=lambda item: item[1].st_mtime):
+    for path, stat in sizes.items():
         if path not in current and (total > most or stat.st_mtime < oldest_s):
             gone.append(path)
             total -= stat.st_size
@@ -240,10 +241,6 @@ def _sizes(folder: Path) -> dict[Path, os.stat_result]:
             if _number(path):
                 found[path] = path.stat()
     return found
-
-
-def _oldest_s(limits: Limits) -> float:
-    return -1.0 if limits.keep_s is None else time.time() - limits.keep_s
 
 
 def _delete(paths: Iterable[Path]) -> None:
